@@ -1,0 +1,220 @@
+"""What a layer really sees: inputs captured from calibration data, and their statistics."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hydropress.models.convolution import fast_fft_length
+from hydropress.models.layer import LinearSSM
+
+CAPTURE_BATCH = 64
+NUM_BINS = 192
+
+
+class _Captured(Exception):
+    """Ends a forward pass as soon as the wanted layer has been reached."""
+
+
+def capture_inputs(model: nn.Module, layer: nn.Module, sequences: Tensor) -> Tensor:
+    """Return what a layer receives when the model runs on calibration sequences.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode; runs up to the layer only.
+    layer
+        One of its submodules.
+    sequences
+        Input of the model, shape ``(n, L, inputs)``.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(n, H, L)``, in the model's dtype.
+    """
+    pieces: list[Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        pieces.append(inputs[0].detach())
+        raise _Captured
+
+    handle = layer.register_forward_pre_hook(keep)
+    try:
+        with torch.no_grad():
+            for batch in sequences.split(CAPTURE_BATCH):
+                try:
+                    model(batch)
+                except _Captured:
+                    pass
+    finally:
+        handle.remove()
+    return torch.cat(pieces)
+
+
+def _by_row(signal: Tensor, directions: int) -> Tensor:
+    """Arrange ``(n, H, L)`` as one system's signals a row, ``(directions * H, n, L)``.
+
+    The backward system reads the reversed sequence one step late: its kernel starts one step
+    ahead of the present.
+    """
+    forward = signal.transpose(0, 1)
+    if directions == 1:
+        return forward
+    late = nn.functional.pad(forward.flip(-1), (1, 0))[..., :-1]
+    return torch.cat([forward, late])
+
+
+@dataclass(frozen=True)
+class LayerSignals:
+    """Inputs and wanted outputs of one layer, system by system.
+
+    Attributes
+    ----------
+    inputs
+        u', what the layer gets in the compressed prefix, shape ``(K, n, L)``; reversed for
+        backward systems.
+    original_inputs
+        u, what it got in the original model, same shape.
+    outputs
+        y, what each original system returned for ``original_inputs``, D included for the forward
+        direction, same shape.
+    """
+
+    inputs: Tensor
+    original_inputs: Tensor
+    outputs: Tensor
+
+    @staticmethod
+    def of(layer: LinearSSM, original_inputs: Tensor, inputs: Tensor) -> "LayerSignals":
+        """Run the original systems on what they got; arguments of shape ``(n, H, L)``."""
+        directions = layer.directions
+        original = _by_row(original_inputs, directions)
+        length = original.shape[-1]
+        with torch.no_grad():
+            kernel = layer.kernel(length).flatten(0, 1)
+            outputs = _convolve_rows(original, kernel)
+            outputs[: layer.channels] += layer.D[:, None, None] * original[: layer.channels]
+        return LayerSignals(_by_row(inputs, directions), original, outputs)
+
+    def split(self, held_out: int) -> "tuple[LayerSignals, LayerSignals]":
+        """Return all but the last sequences, and the last ``held_out``."""
+        first, last = slice(None, -held_out), slice(-held_out, None)
+        return self._take(first), self._take(last)
+
+    def _take(self, index: slice) -> "LayerSignals":
+        return LayerSignals(
+            self.inputs[:, index], self.original_inputs[:, index], self.outputs[:, index]
+        )
+
+
+def _convolve_rows(signals: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve ``(K, n, L)`` with ``(K, L)``."""
+    length = signals.shape[-1]
+    size = fast_fft_length(2 * length)
+    spectrum = torch.fft.rfft(signals, n=size) * torch.fft.rfft(kernels, n=size)[:, None]
+    return torch.fft.irfft(spectrum, n=size)[..., :length]
+
+
+def predict(signals: LayerSignals, kernels: Tensor, D: Tensor) -> Tensor:
+    """Return the outputs of systems with kernels ``(K, L)`` and feedthrough ``(K,)``."""
+    dtype = signals.inputs.dtype
+    outputs = _convolve_rows(signals.inputs, kernels.to(dtype))
+    return outputs + D.to(dtype)[:, None, None] * signals.inputs
+
+
+@dataclass(frozen=True)
+class WindowStatistics:
+    """Normal equations of the output error on the window 0 ≤ t < L, the mean taken out.
+
+    Attributes
+    ----------
+    gram
+        R, float64, shape ``(K, L, L)``: error = h^T R h - 2 c^T h + output_energy.
+    cross
+        c, shape ``(K, L)``.
+    output_energy
+        Shape ``(K,)``.
+    input_means
+        Mean over sequences and time of u'[t - j], shape ``(K, L)``.
+    output_mean
+        Shape ``(K,)``.
+    """
+
+    gram: Tensor
+    cross: Tensor
+    output_energy: Tensor
+    input_means: Tensor
+    output_mean: Tensor
+
+
+def window_statistics(signals: LayerSignals) -> WindowStatistics:
+    """Accumulate the statistics, in float64.
+
+    Notes
+    -----
+    R[i, j] = Σ_{t ≥ max(i, j)} u[t-i] u[t-j] is a running sum along the diagonals of the inputs'
+    second moments, so it costs one product of matrices and L vector additions.  A constant bias
+    at the output is free, which centres everything.
+    """
+    inputs, outputs = signals.inputs.double(), signals.outputs.double()
+    _, count, length = inputs.shape
+    gram = (inputs.mT @ inputs).flip(-1, -2)
+    for i in range(length - 2, -1, -1):
+        gram[:, i, :-1] += gram[:, i + 1, 1:]
+    size = fast_fft_length(2 * length)
+    spectra = torch.fft.rfft(inputs, n=size).conj() * torch.fft.rfft(outputs, n=size)
+    cross = torch.fft.irfft(spectra.sum(1), n=size)[:, :length]
+    total = count * length
+    means = inputs.sum(1).cumsum(-1).flip(-1) / total
+    mean = outputs.sum((1, 2)) / total
+    gram -= total * means[:, :, None] * means[:, None, :]
+    cross = cross - total * means * mean[:, None]
+    energy = (outputs**2).sum((1, 2)) - total * mean**2
+    return WindowStatistics(gram, cross, energy, means, mean)
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Second-order statistics of a layer's inputs on frequency bins.
+
+    Attributes
+    ----------
+    frequencies
+        Centres, radians per sample, shape ``(F,)``.
+    power
+        Σ |U'|² in each bin, shape ``(K, F)``.
+    transfer
+        Σ U conj(U') / Σ |U'|²: how the original input is predicted from the present one, complex,
+        shape ``(K, F)``.
+    """
+
+    frequencies: Tensor
+    power: Tensor
+    transfer: Tensor
+
+
+def input_spectra(signals: LayerSignals) -> Spectra:
+    """Return spectra of zero-padded inputs, gathered into bins that widen with frequency."""
+    inputs = signals.inputs.double()
+    size = fast_fft_length(2 * inputs.shape[-1])
+    present = torch.fft.rfft(inputs, n=size)
+    original = torch.fft.rfft(signals.original_inputs.double(), n=size)
+    power = (present.abs() ** 2).sum(1)
+    cross = (original * present.conj()).sum(1)
+    frequencies = 2 * torch.pi * torch.arange(power.shape[-1], dtype=torch.float64) / size
+    frequencies = frequencies.to(power.device)
+    # Every line counts at low frequencies, where trained poles are narrow; wider bins above.
+    lines = power.shape[-1]
+    edges = torch.logspace(0, torch.log10(torch.tensor(float(lines))).item(), NUM_BINS)
+    index = torch.unique(edges.round().long().clamp(1, lines)) - 1
+    bin_of = torch.bucketize(torch.arange(lines), index, right=True).to(power.device) - 1
+    bins = int(bin_of.max()) + 1
+
+    def gather(values: Tensor) -> Tensor:
+        return values.new_zeros(len(values), bins).index_add(1, bin_of, values)
+
+    count = gather(torch.ones_like(power[:1]))
+    centres = gather(frequencies[None])[0] / count[0]
+    binned = gather(power)
+    return Spectra(centres, binned, gather(cross) / binned.clamp_min(1e-300))

@@ -1,0 +1,37 @@
+"""Labelled images read as sequences of pixels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageSequences:
+    """Images of one grey channel, kept as bytes and turned into sequences batch by batch.
+
+    Attributes
+    ----------
+    images
+        uint8, shape ``(n, height, width)``.
+    labels
+        int64, shape ``(n,)``.
+    mean, deviation
+        Grey value statistics of the training images, in units of full scale.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: float
+    deviation: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: slice | Tensor) -> "ImageSequences":
+        return ImageSequences(self.images[index], self.labels[index], self.mean, self.deviation)
+
+    def sequences(self) -> Tensor:
+        """Return the standardised pixels row by row, float32, shape ``(n, height * width, 1)``."""
+        pixels = self.images.flatten(1).to(torch.float32) / 255
+        return ((pixels - self.mean) / self.deviation)[..., None]

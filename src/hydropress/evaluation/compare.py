@@ -1,0 +1,155 @@
+"""A compressed model beside its original: measured, and saved with the records for a report."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hydropress.compress import Compression
+from hydropress.data.images import ImageSequences
+from hydropress.evaluation.metrics import Progress, accuracy, agreement, predict
+from hydropress.evaluation.outputs import uninterrupted, write_run
+from hydropress.evaluation.records import result_row, write_json, write_records
+from hydropress.models.checkpoint import save
+from hydropress.models.classifier import SequenceClassifier
+
+COMPRESSION = "compression.json"
+
+
+class Comparison:
+    """Rows of a results table, all measured on the same images.
+
+    Parameters
+    ----------
+    original
+        The model that the others are made from; its decisions are the reference.
+    test
+        Labelled images; without them accuracy and agreement stay unknown.
+    """
+
+    def __init__(
+        self,
+        original: SequenceClassifier,
+        test: ImageSequences | None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.original = original
+        self.test = test
+        self._reference: Tensor | None = None
+        measured: dict[str, float] = {}
+        if test is not None:
+            self._reference = predict(original, test, progress=progress)
+            measured = {"accuracy": accuracy(self._reference, test.labels), "agreement": 1.0}
+        row = result_row(original, original, method="original", relative_h2_error=0.0, **measured)
+        self.rows: list[dict[str, Any]] = [row]
+
+    def add(
+        self,
+        model: SequenceClassifier,
+        *,
+        method: str,
+        calibrated: bool,
+        relative_h2_error: float | None = None,
+        finetuned: bool | str = False,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Measure a model and append its row, which is returned; arguments as in result_row."""
+        measured: dict[str, float] = {}
+        if self.test is not None and self._reference is not None:
+            decisions = predict(model, self.test, progress=progress)
+            measured = {
+                "accuracy": accuracy(decisions, self.test.labels),
+                "agreement": agreement(decisions, self._reference),
+            }
+        row = result_row(
+            model,
+            self.original,
+            method=method,
+            calibrated=calibrated,
+            relative_h2_error=relative_h2_error,
+            finetuned=finetuned,
+            **measured,
+        )
+        self.rows.append(row)
+        return row
+
+    def add_compression(
+        self, compression: Compression, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Measure what a compression returned, without training."""
+        assert isinstance(compression.model, SequenceClassifier)
+        return self.add(
+            compression.model,
+            method=compression.method,
+            calibrated=compression.calibrated,
+            relative_h2_error=compression.relative_h2_error,
+            progress=progress,
+        )
+
+
+def summarize(compression: Compression) -> dict[str, Any]:
+    """Return what happened to each layer in a few numbers, ready for JSON."""
+    layers: list[dict[str, Any]] = []
+    for layer in compression.layers:
+        error = layer.relative_h2_error
+        output = layer.output_error
+        layers.append(
+            {
+                "name": layer.name,
+                "order_before": layer.order_before,
+                "order_after": layer.order_after,
+                "relative_h2_error": {"mean": error.mean().item(), "max": error.max().item()},
+                "output_error": None
+                if output is None
+                else {"mean": output.mean().item(), "max": output.max().item()},
+            }
+        )
+    return {
+        "method": compression.method,
+        "calibrated": compression.calibrated,
+        "order": compression.order,
+        "ratio": compression.ratio,
+        "relative_h2_error": compression.relative_h2_error,
+        "seconds": round(compression.seconds, 2),
+        "layers": layers,
+    }
+
+
+def save_compression(
+    compression: Compression,
+    comparison: Comparison,
+    folder: Path,
+    *,
+    command: str,
+    data: str,
+    seconds: float,
+) -> None:
+    """Write a compressed model with compression.json and the records for its report.
+
+    Parameters
+    ----------
+    compression
+        What to save.
+    comparison
+        Holds the original's row and the compressed model's.
+    folder
+        Created if missing.
+    command, data, seconds
+        For the report, as in :func:`~hydropress.evaluation.records.write_records`.
+    """
+    share = f"{compression.ratio:.3g} of the states"
+    with uninterrupted():
+        write_run(folder, {"command": "compress", "line": command})
+        assert isinstance(compression.model, SequenceClassifier)
+        save(compression.model, folder)
+        write_json(folder / COMPRESSION, summarize(compression))
+        write_records(
+            folder,
+            comparison.rows,
+            title=f"Compression to order {compression.order}",
+            subtitle=f"{compression.method}, {share}, not retrained",
+            command=command,
+            data=data,
+            seconds=seconds,
+            models=[compression.to_dict()],
+        )

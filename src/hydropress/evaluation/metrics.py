@@ -1,0 +1,105 @@
+"""What a classifier decides, how often it is right, and how large it is."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hydropress.data.images import ImageSequences
+from hydropress.errors import InvalidArgumentError
+from hydropress.models.layer import LinearSSM
+
+BATCH_SIZE = 250
+
+Progress = Callable[[int, int], None]
+"""Called as progress(done, total), in sequences."""
+
+
+def predict(
+    model: nn.Module,
+    data: ImageSequences,
+    *,
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Return the class that a model gives the highest logit.
+
+    Parameters
+    ----------
+    model
+        Maps ``(B, L, num_inputs)`` to logits ``(B, num_classes)``; run in evaluation mode on its
+        own device and left in the mode it was in.
+    data
+        n images.
+    batch_size
+        Sequences per forward pass.
+    progress
+        Called after each batch.
+
+    Returns
+    -------
+    Tensor
+        int64 on the CPU, shape ``(n,)``.
+    """
+    if batch_size < 1 or len(data) < 1:
+        raise InvalidArgumentError(
+            f"batch_size={batch_size} with {len(data)} images; required: both at least 1"
+        )
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    decisions: list[Tensor] = []
+    try:
+        with torch.no_grad():
+            for start in range(0, len(data), batch_size):
+                sequences = data[start : start + batch_size].sequences().to(device)
+                decisions.append(model(sequences).argmax(-1).cpu())
+                if progress:
+                    progress(min(start + batch_size, len(data)), len(data))
+    finally:
+        model.train(training)
+    return torch.cat(decisions)
+
+
+def _share_equal(first: Tensor, second: Tensor) -> float:
+    if first.shape != second.shape or first.numel() == 0:
+        raise InvalidArgumentError(
+            f"shapes {tuple(first.shape)} and {tuple(second.shape)}; required: equal, not empty; "
+            "compare decisions on the same data"
+        )
+    return (first.cpu() == second.cpu()).sum().item() / first.numel()
+
+
+def accuracy(decisions: Tensor, labels: Tensor) -> float:
+    """Return the share of decisions that are right, both of shape ``(n,)``."""
+    return _share_equal(decisions, labels)
+
+
+def agreement(decisions: Tensor, reference: Tensor) -> float:
+    """Return the share of decisions that two models have in common, both of shape ``(n,)``."""
+    return _share_equal(decisions, reference)
+
+
+def linear_ssms(model: nn.Module) -> list[tuple[str, LinearSSM]]:
+    """Return the linear SSM layers of a model with their names, in the model's order."""
+    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LinearSSM)]
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of trainable numbers in a model."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_ssm_parameters(model: nn.Module) -> int:
+    """Return the number of trainable numbers in a model's linear SSM layers."""
+    return sum(count_parameters(layer) for _, layer in linear_ssms(model))
+
+
+def count_states(model: nn.Module) -> int:
+    """Return the number of real SSM states of a model, all channels and directions together."""
+    return sum(int(layer.system().order.sum()) for _, layer in linear_ssms(model))
+
+
+def largest_order(model: nn.Module) -> int:
+    """Return the largest number of real states that a channel of a model has; 0 without SSMs."""
+    return max((int(layer.system().order.max()) for _, layer in linear_ssms(model)), default=0)

@@ -1,0 +1,202 @@
+"""A sequence classifier around linear SSM layers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hydropress.errors import InvalidArgumentError
+from hydropress.models.layer import LinearSSM
+from hydropress.models.s4d import S4D, Discretization, Initialization
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """Everything that determines a classifier's architecture.
+
+    Attributes
+    ----------
+    num_inputs, num_classes
+        Size of one sample of the sequence and of the output.
+    channels
+        H, the width of every block.
+    num_layers
+        Number of blocks.
+    state_size
+        N, real states per channel of each S4D.
+    norm
+        ``pre`` normalises the input of each block, ``post`` the output of each residual sum.
+    pooling
+        ``mean`` over time, or the ``last`` step.
+    dropout
+        Share of (sequence, channel) lines that are dropped in a block's branch.
+    """
+
+    num_inputs: int = 1
+    num_classes: int = 10
+    channels: int = 64
+    num_layers: int = 4
+    state_size: int = 64
+    initialization: Initialization = "lin"
+    discretization: Discretization = "zoh"
+    bidirectional: bool = False
+    step_range: tuple[float, float] = (1e-3, 1e-1)
+    norm: Literal["pre", "post"] = "pre"
+    pooling: Literal["mean", "last"] = "mean"
+    dropout: float = 0.1
+
+
+class _Standardize(torch.autograd.Function):
+    """Zero mean and unit variance over the channels; one saved tensor, few passes over memory."""
+
+    @staticmethod
+    def forward(ctx, signal: Tensor, epsilon: float) -> Tensor:  # type: ignore[override]
+        centred = signal - signal.mean(-2, keepdim=True)
+        variance = torch.linalg.vecdot(centred, centred, dim=-2)[..., None, :] / signal.shape[-2]
+        scale = torch.rsqrt(variance + epsilon)
+        standardized = centred.mul_(scale)
+        ctx.save_for_backward(standardized, scale)
+        return standardized
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor):  # type: ignore[override]
+        (gradient,) = gradients
+        standardized, scale = ctx.saved_tensors
+        projection = torch.linalg.vecdot(gradient, standardized, dim=-2)[..., None, :]
+        result = gradient - gradient.mean(-2, keepdim=True)
+        result.addcmul_(standardized, projection, value=-1 / gradient.shape[-2])
+        return result.mul_(scale), None
+
+
+_standardize: Callable[[Tensor, float], Tensor] = _Standardize.apply  # type: ignore[assignment]
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of ``(..., H, L)``."""
+
+    def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.epsilon = epsilon
+
+    def forward(self, signal: Tensor) -> Tensor:
+        standardized = _standardize(signal, self.epsilon)
+        return torch.addcmul(self.bias[:, None], standardized, self.weight[:, None])
+
+
+class ChannelMix(nn.Module):
+    """Position-wise affine map to 2H channels followed by a gated linear unit."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, 2 * channels)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        batch = signal.shape[0]
+        # A batched product keeps the channels-first layout; broadcasting `@` would copy it twice.
+        weight = self.linear.weight.expand(batch, -1, -1)
+        mixed = torch.baddbmm(self.linear.bias[:, None].expand(batch, -1, 1), weight, signal)
+        return nn.functional.glu(mixed, dim=-2)
+
+
+class SSMBlock(nn.Module):
+    """Residual block: SSM, GELU, channel mixing; normalised before or after."""
+
+    def __init__(self, ssm: LinearSSM, *, norm: Literal["pre", "post"], dropout: float) -> None:
+        super().__init__()
+        self.prenorm = norm == "pre"
+        self.norm = ChannelNorm(ssm.channels)
+        self.ssm = ssm
+        self.mix = ChannelMix(ssm.channels)
+        # Dropping whole lines in time keeps the random numbers few and the SSM's input smooth.
+        self.dropout = nn.Dropout1d(dropout)
+
+    def _around(self, signal: Tensor, apply_ssm: Callable[[Tensor], Tensor]) -> Tensor:
+        branch = apply_ssm(self.norm(signal) if self.prenorm else signal)
+        branch = self.dropout(self.mix(nn.functional.gelu(branch)))
+        return signal + branch if self.prenorm else self.norm(signal + branch)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Apply the block to whole sequences, shape ``(B, H, L)`` in and out."""
+        return self._around(signal, self.ssm)
+
+    def step(self, sample: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Advance by one sample, shape ``(B, H)``, with the state of the SSM in and out."""
+        new_state = state
+
+        def apply_ssm(column: Tensor) -> Tensor:
+            nonlocal new_state
+            output, new_state = self.ssm.step(column[..., 0], state)
+            return output[..., None]
+
+        return self._around(sample[..., None], apply_ssm)[..., 0], new_state
+
+
+class SequenceClassifier(nn.Module):
+    """Encoder, residual SSM blocks, pooling over time, decoder.
+
+    Parameters
+    ----------
+    config
+        The architecture; kept as ``self.config``.
+    """
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        for name, value, choices in (
+            ("norm", config.norm, ("pre", "post")),
+            ("pooling", config.pooling, ("mean", "last")),
+        ):
+            if value not in choices:
+                raise InvalidArgumentError(
+                    f"{name}={value!r}; required: one of {', '.join(choices)}"
+                )
+        self.config = config
+        self.encoder = nn.Linear(config.num_inputs, config.channels)
+        self.blocks = nn.ModuleList(
+            SSMBlock(
+                S4D(
+                    config.channels,
+                    config.state_size,
+                    initialization=config.initialization,
+                    discretization=config.discretization,
+                    bidirectional=config.bidirectional,
+                    step_range=config.step_range,
+                ),
+                norm=config.norm,
+                dropout=config.dropout,
+            )
+            for _ in range(config.num_layers)
+        )
+        self.norm = ChannelNorm(config.channels) if config.norm == "pre" else nn.Identity()
+        self.decoder = nn.Linear(config.channels, config.num_classes)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """Return the logits.
+
+        Parameters
+        ----------
+        sequences
+            Shape ``(B, L, num_inputs)``.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(B, num_classes)``.
+        """
+        if sequences.ndim != 3 or sequences.shape[-1] != self.config.num_inputs:
+            raise InvalidArgumentError(
+                f"input of shape {tuple(sequences.shape)}; required: (batch, length, "
+                f"{self.config.num_inputs}); add or move axes to match"
+            )
+        signal = self.encoder(sequences).mT.contiguous()
+        for block in self.blocks:
+            signal = block(signal)
+        if self.config.pooling == "mean":
+            pooled = self.norm(signal).mean(-1)
+        else:
+            pooled = self.norm(signal[..., -1:])[..., 0]
+        return self.decoder(pooled)

@@ -1,0 +1,177 @@
+"""What every linear SSM layer of this package does, whatever its parameters."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hydropress.models.convolution import convolve
+from hydropress.systems.modal import ModalSystem
+
+
+@dataclass(frozen=True)
+class Modes:
+    """The modes of a layer's bank of scalar systems, flat: one entry per pole pair or real pole.
+
+    Attributes
+    ----------
+    row
+        Which system of the bank an entry belongs to, int64, shape ``(E,)``.
+    exponents
+        s = log a, complex128, shape ``(E,)``; pairs first, then real poles.
+    residues
+        ρ with its input gain and, for pairs, the factor 2 folded in, complex128, shape ``(E,)``.
+    num_pairs
+        How many of the entries are conjugate pairs.
+    """
+
+    row: Tensor
+    exponents: Tensor
+    residues: Tensor
+    num_pairs: int
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """The coefficients of a layer's real recurrence x ← x + Δx + u, y = Cx, one entry a state.
+
+    Increments a - 1 are stored instead of a: in float32 the rounding of a alone would move a pole
+    with |1 - a| = 5e-4 by 1e-4 of its distance to the boundary.
+    """
+
+    row: Tensor
+    pair_increment: Tensor
+    pair_output: Tensor
+    real_increment: Tensor
+    real_output: Tensor
+
+
+class LinearSSM(nn.Module):
+    """A bank of scalar linear SSMs, one per channel and direction, with feedthrough and bias.
+
+    y_h = k_h * u_h + D_h u_h + b_h, plus the same form run from the far end of the sequence when
+    the layer is bidirectional.  Subclasses hold the parameters and supply :meth:`modes`.
+
+    Parameters
+    ----------
+    channels
+        H, the number of inputs and outputs.
+    bidirectional
+        Whether a second bank reads the sequence backwards, one step ahead of the present.
+    """
+
+    D: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, channels: int, *, bidirectional: bool) -> None:
+        super().__init__()
+        self.channels = channels
+        self.bidirectional = bidirectional
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @abstractmethod
+    def modes(self) -> Modes:
+        """Return the modes of the ``directions * channels`` systems of the bank."""
+
+    @abstractmethod
+    def kernel(self, length: int) -> Tensor:
+        """Return the convolution kernels without D, shape ``(directions, H, length)``."""
+
+    def system(self) -> ModalSystem:
+        """Return the bank as systems, batch shape ``(directions, H)``, gradients cut.
+
+        D is the forward direction's; the bias is not part of a linear system.
+        """
+        with torch.no_grad():
+            modes = self.modes()
+            rows = self.directions * self.channels
+            order = torch.argsort(modes.row, stable=True)
+            row = modes.row[order]
+            count = torch.bincount(row, minlength=rows)
+            slot = torch.arange(len(row), device=row.device) - (count.cumsum(0) - count)[row]
+            width = max(1, int(count.max()))
+            exponents = modes.exponents.new_full((rows, width), -1.0)
+            residues = torch.zeros_like(exponents)
+            states = torch.zeros(rows, width, dtype=torch.int64, device=row.device)
+            kind = torch.where(torch.arange(len(row), device=row.device) < modes.num_pairs, 2, 1)
+            exponents[row, slot] = modes.exponents[order]
+            states[row, slot] = kind[order]
+            residues[row, slot] = modes.residues[order] / kind[order]
+            feedthrough = torch.zeros(rows, dtype=torch.float64, device=row.device)
+            feedthrough[: self.channels] = self.D.double()
+            bank = ModalSystem.from_exponents(exponents, residues, states, feedthrough)
+            return bank.reshape(self.directions, self.channels)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """Apply the layer to whole sequences, shape ``(..., H, L)`` in and out."""
+        kernel = self.kernel(signal.shape[-1]).to(signal.dtype)
+        output = convolve(signal, kernel[0], kernel[1] if self.bidirectional else None)
+        output = torch.addcmul(output, signal, self.D[:, None])
+        return output if self.bias is None else output + self.bias[:, None]
+
+    def initial_state(self, batch: int) -> Tensor:
+        """Return the state at rest, zeros of shape ``(batch, number of real states)``."""
+        modes = self.modes()
+        return self.D.new_zeros(batch, len(modes.row) + modes.num_pairs)
+
+    def recurrence(self) -> Recurrence:
+        """Return the step coefficients, to be computed once and passed to every :meth:`step`."""
+        if self.bidirectional:
+            raise NotImplementedError(
+                "a bidirectional layer reads the future and cannot run step by step; "
+                "use forward() on whole sequences"
+            )
+        modes, dtype = self.modes(), self.D.dtype
+        increment = torch.expm1(modes.exponents)
+        pairs = modes.num_pairs
+        return Recurrence(
+            row=torch.cat([modes.row[:pairs], modes.row[:pairs], modes.row[pairs:]]),
+            pair_increment=torch.view_as_real(increment[:pairs]).T.to(dtype),
+            pair_output=torch.view_as_real(modes.residues[:pairs]).T.to(dtype),
+            real_increment=increment.real[pairs:].to(dtype),
+            real_output=modes.residues.real[pairs:].to(dtype),
+        )
+
+    def step(
+        self, sample: Tensor, state: Tensor, recurrence: Recurrence | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Advance by one sample, in real arithmetic throughout.
+
+        Parameters
+        ----------
+        sample
+            u[t], shape ``(batch, H)``.
+        state
+            x[t - 1], shape ``(batch, states)``: real parts of the pairs, their imaginary parts,
+            real poles.
+
+        Returns
+        -------
+        output, state
+            y[t], shape ``(batch, H)``, and x[t].
+        """
+        step = self.recurrence() if recurrence is None else recurrence
+        pairs = step.pair_increment.shape[-1]
+        real, imaginary, single = state.split([pairs, pairs, len(step.real_increment)], dim=-1)
+        growth, turn = step.pair_increment
+        driven = sample[:, step.row]
+        next_real = real + (growth * real - turn * imaginary) + driven[:, :pairs]
+        next_imaginary = imaginary + (turn * real + growth * imaginary)
+        next_single = single + step.real_increment * single + driven[:, 2 * pairs :]
+        real_residue, imaginary_residue = step.pair_output
+        contributions = torch.cat(
+            [
+                real_residue * next_real,
+                -imaginary_residue * next_imaginary,
+                step.real_output * next_single,
+            ],
+            dim=-1,
+        )
+        output = (self.D * sample).index_add(-1, step.row, contributions)
+        if self.bias is not None:
+            output = output + self.bias
+        return output, torch.cat([next_real, next_imaginary, next_single], dim=-1)

@@ -1,0 +1,1 @@
+"""Floor 1: reduction of linear systems, one file a method."""

@@ -1,0 +1,162 @@
+"""The verbs of floor 1: reduce systems to one order, or to all of them."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hydropress.reduction.balanced import balanced_method, balanced_truncations
+from hydropress.reduction.descent import DescentConfig, mode_energies, stationarity_of
+from hydropress.reduction.gradient import gradient_method
+from hydropress.reduction.h2 import h2_method
+from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.modal import modal_method
+from hydropress.reduction.objective import Objective
+from hydropress.reduction.problem import Problem, SpectralWeight, check_problem
+from hydropress.reduction.registry import get_method, register_method
+from hydropress.reduction.result import Certificate, Reduction, ReductionPath
+from hydropress.systems.modal import ModalSystem
+from hydropress.systems.norms import h2_error, h2_norm
+
+CONVERGED = 1e-6
+"""Stationarity below which a result counts as an optimum."""
+
+register_method("h2", h2_method)
+register_method("balanced", balanced_method)
+register_method("modal", modal_method)
+register_method("gradient", gradient_method)
+
+
+def _relative_error(problem: Problem, objective: Objective, system: ModalSystem) -> Tensor:
+    """Return the error in the problem's metric by a route that does not cancel."""
+    if problem.weight is None and not problem.fits_feedthrough:
+        error = h2_error(problem.full, system, horizon=problem.horizon)
+        norm = h2_norm(problem.full, horizon=problem.horizon)
+        return torch.where(error > 0, error / norm, error)
+    iterate = Iterate.from_system(system)
+    iterate = replace(iterate, D=system.D - problem.full.D)
+    return objective.evaluate(iterate).error.clamp_min(0).sqrt()
+
+
+def reduce_path(
+    system: ModalSystem,
+    max_order: int | None = None,
+    method: str = "h2",
+    *,
+    orders: tuple[int, ...] | None = None,
+    horizon: float | None = None,
+    weight: SpectralWeight | None = None,
+    fit_feedthrough: bool = False,
+    descent: DescentConfig | None = None,
+) -> ReductionPath:
+    """Reduce systems to every even order up to a largest one, in one run.
+
+    Parameters
+    ----------
+    system
+        Bank of any batch shape ``(...)``.
+    max_order
+        Largest order; the path is 2, 4, … and ``max_order`` itself.
+    method
+        Name of a registered method.
+    orders
+        The orders themselves, instead of ``max_order``.
+    horizon
+        Count only the first ``horizon`` samples (or time units) of the error.
+    weight
+        Spectral weight on the error; discrete time.
+    fit_feedthrough
+        Let D change with the poles and residues; discrete time.
+    descent
+        Settings of the iterative methods.
+
+    Returns
+    -------
+    ReductionPath
+        One :class:`~hydropress.reduction.result.Reduction` an order, each stable, real and of that
+        order or less.
+
+    Raises
+    ------
+    UnstableSystemError
+        If a pole does not decay and no horizon is given.
+    UnknownNameError
+        If no such method is registered.
+    InvalidArgumentError
+        For anything else that cannot be.
+
+    Notes
+    -----
+    An iteration that ends before it is stationary does not raise: banks hold thousands of systems,
+    and one of them would hide the rest.  ``converged`` and ``status`` say which did not.
+    """
+    if (max_order is None) == (orders is None):
+        raise ValueError("give exactly one of max_order and orders")
+    if orders is None:
+        assert max_order is not None
+        orders = tuple(sorted({*range(2, max_order + 1, 2), max_order}))
+    orders = tuple(sorted(orders))
+    run = get_method(method)
+    check_problem(system, orders, horizon, weight, fit_feedthrough)
+    batch = system.batch_shape
+    flat = system.reshape(-1)
+    if weight is not None:
+        values = weight.values.expand(*batch, -1).reshape(len(flat.D), -1)
+        weight = replace(weight, values=values)
+    settings = DescentConfig() if descent is None else descent
+    problem = Problem(flat, orders, horizon, weight, fit_feedthrough, settings)
+    outcomes = run(problem)
+    objective = problem.objective()
+    if horizon is None:
+        balanced, _ = balanced_truncations(flat, orders)
+        balanced_errors = [_relative_error(problem, objective, one) for one in balanced]
+    else:
+        balanced_errors = [torch.full_like(flat.D, torch.nan) for _ in orders]
+    reductions: list[Reduction] = []
+    for order, outcome, balanced_error in zip(orders, outcomes, balanced_errors, strict=True):
+        iterate = Iterate.from_system(outcome.system)
+        iterate = replace(iterate, D=outcome.system.D - flat.D)
+        stationarity = stationarity_of(objective, iterate, time=flat.time)
+        energies, _ = mode_energies(iterate, objective.energy, flat.time)
+        certificate = Certificate(
+            stationarity.reshape(batch),
+            balanced_error.reshape(batch),
+            h2_error(flat, outcome.system, horizon=horizon).reshape(batch),
+            energies.amax(-1).reshape(batch),
+            outcome.spread.reshape(batch),
+        )
+        reductions.append(
+            Reduction(
+                outcome.system.reshape(*batch),
+                method,
+                order,
+                _relative_error(problem, objective, outcome.system).reshape(batch),
+                (stationarity <= CONVERGED).reshape(batch),
+                outcome.iterations.reshape(batch),
+                certificate,
+            )
+        )
+    return ReductionPath(tuple(reductions))
+
+
+def reduce(
+    system: ModalSystem,
+    order: int,
+    method: str = "h2",
+    *,
+    horizon: float | None = None,
+    weight: SpectralWeight | None = None,
+    fit_feedthrough: bool = False,
+    descent: DescentConfig | None = None,
+) -> Reduction:
+    """Reduce systems to one order; see :func:`reduce_path`."""
+    path = reduce_path(
+        system,
+        method=method,
+        orders=(order,),
+        horizon=horizon,
+        weight=weight,
+        fit_feedthrough=fit_feedthrough,
+        descent=descent,
+    )
+    return path[order]

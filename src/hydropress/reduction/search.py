@@ -1,0 +1,143 @@
+"""Where to put the next poles: a search over a grid of candidates that covers the whole plane.
+
+The energy that one more pair, or two more real poles, would capture from the present residual has
+a closed form (a 2 x 2 system), so all candidates are tried and the best become starts for the
+descent: matching pursuit over a continuous dictionary.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.objective import Objective
+from hydropress.systems.modal import ModalSystem
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Exponents that the search tries, with the inner products of their atoms.
+
+    Attributes
+    ----------
+    pairs
+        Shape ``(K, G)``, Im s > 0.
+    reals
+        Shape ``(K, R)``, Im s = 0 or π.
+    pair_products
+        ⟨c, c⟩, ⟨c, q⟩, ⟨q, q⟩ of each pair, shapes ``(K, G)``.
+    real_products
+        ⟨c, c'⟩ of every two real poles, shape ``(K, R, R)``.
+    """
+
+    pairs: Tensor
+    reals: Tensor
+    pair_products: tuple[Tensor, Tensor, Tensor]
+    real_products: Tensor
+
+    @staticmethod
+    def of(objective: Objective, pairs: Tensor, reals: Tensor) -> "Candidates":
+        """Work out the products in the objective's metric, once for all orders."""
+        return Candidates(
+            pairs, reals, objective.pair_products(pairs), objective.real_products(reals)
+        )
+
+
+def ladder_of_exponents(full: ModalSystem) -> tuple[Tensor, Tensor]:
+    """Return exponents to try from a bank's own poles: their frequencies at a ladder of decays.
+
+    The best pole of a small model usually stands for a cluster of poles, whose sum decays faster
+    than any of them: decays up to 64 times the poles' own are tried.
+
+    Parameters
+    ----------
+    full
+        Bank of batch shape ``(K,)`` with n entries.
+
+    Returns
+    -------
+    pairs, reals
+        Complex, shapes ``(K, 8n)`` and ``(K, 32)``, or ``(K, 16)`` in continuous time.
+    """
+    used = full.states > 0
+    decay = torch.where(used, -full.exponents.real, torch.inf)
+    slowest = decay.amin(1, keepdim=True)
+    fastest = torch.where(used, decay, 0.0).amax(1, keepdim=True)
+    limit = 3.0 if full.time == "discrete" else math.inf
+    decay = torch.where(used, decay, slowest)
+    frequency = torch.where(used, full.exponents.imag.abs(), 0.0)
+    ladder = 2.0 ** torch.arange(-1.0, 7.0, dtype=torch.float64, device=decay.device)
+    decays = (decay[:, :, None] * ladder).clamp(max=limit)
+    # A real pole can be the heart of a slow oscillation: give it the frequency of its decay.
+    frequencies = torch.maximum(frequency[:, :, None], decays / 4)
+    if full.time == "discrete":
+        frequencies = torch.minimum(frequencies, math.pi - decays.clamp(max=math.pi) / 4)
+    pairs = torch.complex(-decays, frequencies).flatten(1)
+    share = torch.linspace(0, 1, 16, dtype=torch.float64, device=decay.device)
+    low, high = torch.log(slowest / 2), torch.log((fastest * 16).clamp(max=limit))
+    high = torch.maximum(high, low + 1)
+    rungs = torch.exp(low + (high - low) * share)
+    reals = torch.complex(-rungs, torch.zeros_like(rungs))
+    if full.time == "discrete":
+        reals = torch.cat([reals, torch.complex(-rungs, torch.full_like(rungs, math.pi))], 1)
+    return pairs, reals
+
+
+def _captured(first: Tensor, second: Tensor, aa: Tensor, ab: Tensor, bb: Tensor) -> Tensor:
+    """Return g^T M^{-1} g for the 2 x 2 system of two atoms, 0 where they are dependent."""
+    determinant = aa * bb - ab * ab
+    energy = (bb * first**2 - 2 * ab * first * second + aa * second**2) / determinant
+    return torch.where(determinant > 1e-9 * aa * bb, energy, torch.zeros_like(energy))
+
+
+def best_pairs(
+    objective: Objective, iterate: Iterate, candidates: Candidates, count: int
+) -> list[Tensor]:
+    """Return the exponents of the best candidates for one more conjugate pair.
+
+    Parameters
+    ----------
+    count
+        How many different ones.
+
+    Returns
+    -------
+    list of Tensor
+        ``count`` tensors of shape ``(K,)``, best first; no two of them neighbours.
+    """
+    pairs = candidates.pairs
+    moment = objective.correlate(iterate, pairs)
+    score = _captured(moment.real, -moment.imag, *candidates.pair_products)
+    found: list[Tensor] = []
+    rows = torch.arange(len(score), device=score.device)
+    log_decay = torch.log(-pairs.real)
+    for _ in range(count):
+        chosen = pairs[rows, score.argmax(1)]
+        found.append(chosen)
+        width = torch.maximum(-pairs.real, -chosen.real[:, None])
+        near_frequency = (pairs.imag - chosen.imag[:, None]).abs() < width
+        near_decay = (log_decay - torch.log(-chosen.real)[:, None]).abs() < 1.5
+        score = score.masked_fill(near_frequency & near_decay, -1.0)
+    return found
+
+
+def best_real_pair(objective: Objective, iterate: Iterate, candidates: Candidates) -> Tensor:
+    """Return the exponents of the two real poles that together capture most, shape ``(K, 2)``."""
+    reals, products = candidates.reals, candidates.real_products
+    moment = objective.correlate(iterate, reals).real
+    own = products.diagonal(dim1=1, dim2=2)
+    score = _captured(
+        moment[:, :, None], moment[:, None, :], own[:, :, None], products, own[:, None, :]
+    )
+    best = torch.triu(score, 1).flatten(1).argmax(1)
+    size = reals.shape[1]
+    return reals.gather(1, torch.stack([best // size, best % size], 1))
+
+
+def best_real(objective: Objective, iterate: Iterate, candidates: Candidates) -> Tensor:
+    """Return the exponent of the real pole that captures most, shape ``(K, 1)``."""
+    moment = objective.correlate(iterate, candidates.reals).real
+    own = candidates.real_products.diagonal(dim1=1, dim2=2)
+    return candidates.reals.gather(1, (moment**2 / own).argmax(1, keepdim=True))

@@ -1,0 +1,80 @@
+"""How a classifier is trained, and how a compressed one recovers."""
+
+import math
+from dataclasses import dataclass, replace
+
+from hydropress.errors import InvalidArgumentError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs, batch_size
+        Passes over the data, sequences per update.
+    micro_batch
+        Sequences per forward and backward pass; gradients accumulate over a batch.
+    learning_rate, ssm_learning_rate
+        Peak rates of AdamW, the second for step, decay and frequency of the SSMs.
+    weight_decay
+        Decoupled; not applied to the SSMs' dynamics.
+    warmup
+        Share of the steps in which the rates rise; they then fall as a cosine to zero.
+    seed
+        Determines order of the data and dropout; initial weights are the caller's.
+    max_steps
+        Stop the schedule there, whatever ``epochs`` says.
+    checkpoint_every
+        Steps between checkpoints.
+    """
+
+    epochs: int = 8
+    batch_size: int = 64
+    micro_batch: int = 32
+    learning_rate: float = 4e-3
+    ssm_learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.15
+    seed: int = 0
+    max_steps: int | None = None
+    checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        at_least_one = ("epochs", "batch_size", "micro_batch", "max_steps", "checkpoint_every")
+        for name in at_least_one:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidArgumentError(f"{name}={value}; required: at least 1")
+        for name in ("learning_rate", "ssm_learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise InvalidArgumentError(f"{name}={value}; required: a number from 0 up")
+        if not 0 <= self.seed < 2**32:
+            raise InvalidArgumentError(f"seed={self.seed}; required: from 0 to 2**32 - 1")
+        if not 0 <= self.warmup <= 1:
+            raise InvalidArgumentError(f"warmup={self.warmup}; required: a share from 0 to 1")
+
+    def total_steps(self, num_samples: int) -> int:
+        """Return the number of updates for a data set of that size."""
+        steps = self.epochs * (num_samples // self.batch_size)
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+
+@dataclass(frozen=True)
+class RecoveryConfig(TrainingConfig):
+    """How to train a compressed model back to its accuracy: one pass, half the rate.
+
+    The same fields as :class:`TrainingConfig`, with other defaults.
+    """
+
+    epochs: int = 1
+    learning_rate: float = 2e-3
+    warmup: float = 0.1
+    checkpoint_every: int = 50
+
+    def for_steps(self, steps: int, num_samples: int) -> "RecoveryConfig":
+        """Return the configuration whose schedule ends after that many updates."""
+        epochs = math.ceil(steps / max(1, num_samples // self.batch_size))
+        return replace(self, epochs=max(1, epochs), max_steps=steps)

@@ -1,0 +1,178 @@
+"""From a recipe to a trained model, and from a compressed model to a recovered one."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hydropress.data.fashion_mnist import DEFAULT_FOLDER, load_full
+from hydropress.data.images import ImageSequences
+from hydropress.evaluation.metrics import accuracy, predict
+from hydropress.evaluation.outputs import check_folder, uninterrupted
+from hydropress.evaluation.records import versions, write_json
+from hydropress.models.checkpoint import save
+from hydropress.models.classifier import SequenceClassifier
+from hydropress.training.config import RecoveryConfig, TrainingConfig
+from hydropress.training.loop import Progress, fit, read_log
+from hydropress.training.recipes import Recipe
+from hydropress.training.run_folder import fingerprint
+
+MODEL = "model"
+TRAINING = "training.json"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A trained model and what it took.
+
+    Attributes
+    ----------
+    model
+        In evaluation mode.
+    steps
+        Updates, those before a resumption included.
+    test_accuracy
+        After the last step; None without test images.
+    seconds
+        Time spent in training, those before a resumption included.
+    """
+
+    model: SequenceClassifier
+    steps: int
+    test_accuracy: float | None
+    seconds: float
+
+
+def train_recipe(
+    recipe: Recipe,
+    folder: Path,
+    data_folder: Path = DEFAULT_FOLDER,
+    *,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainingRun:
+    """Train a model as a recipe says.
+
+    Parameters
+    ----------
+    recipe
+        Architecture, training and seed.
+    folder
+        Receives checkpoints and the log, at the end ``model/`` and ``training.json``.  A run that
+        was stopped continues from its last checkpoint and ends with the same weights.
+    data_folder
+        Where the full data are.
+    progress, stop
+        As in :func:`~hydropress.training.loop.fit`.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the folder holds something else, or a run of another configuration.
+    DataNotFoundError
+        If the data are not in ``data_folder``.
+    """
+    check_folder(folder, "train")
+    train, test = load_full("train", data_folder), load_full("test", data_folder)
+    torch.manual_seed(recipe.seed)
+    model = SequenceClassifier(recipe.model)
+    settings = recipe.to_dict()
+    del settings["training"]
+    description = {"command": "train", "recipe": {"name": recipe.name, **settings}}
+    run = _run(model, train, recipe.training, folder, test, progress, stop, description)
+    record = {"recipe": {"name": recipe.name, **recipe.to_dict()}, "sequences": len(train)}
+    _write(run, folder, record)
+    return run
+
+
+def finetune(
+    model: SequenceClassifier,
+    data: ImageSequences,
+    config: TrainingConfig | None = None,
+    *,
+    folder: Path | None = None,
+    test: ImageSequences | None = None,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainingRun:
+    """Train a compressed model back to its accuracy.
+
+    Parameters
+    ----------
+    model
+        It is copied, not changed.
+    data
+        Training images.
+    config
+        :class:`~hydropress.training.config.RecoveryConfig` if not given.
+    folder
+        If given, as in :func:`train_recipe`, resumption included.
+    test
+        Images on which accuracy is measured after each epoch.
+
+    Returns
+    -------
+    TrainingRun
+        With the new model.
+    """
+    settings = RecoveryConfig() if config is None else config
+    if folder is not None:
+        check_folder(folder, "finetune")
+    description = {"command": "finetune", "model": fingerprint(model.state_dict().values())}
+    copied = copy.deepcopy(model)
+    run = _run(copied, data, settings, folder, test, progress, stop, description)
+    if folder is not None:
+        _write(run, folder, {"training": asdict(settings), "sequences": len(data)})
+    return run
+
+
+def _run(
+    model: SequenceClassifier,
+    data: ImageSequences,
+    config: TrainingConfig,
+    folder: Path | None,
+    test: ImageSequences | None,
+    progress: Progress | None,
+    stop: Callable[[], bool] | None,
+    description: dict[str, Any],
+) -> TrainingRun:
+    def measure(_: int) -> dict[str, float]:
+        return (
+            {} if test is None else {"test_accuracy": accuracy(predict(model, test), test.labels)}
+        )
+
+    history = fit(
+        model,
+        data,
+        config,
+        folder=folder,
+        progress=progress,
+        on_epoch=measure,
+        stop=stop,
+        description=description,
+    )
+    last = (history or (read_log(folder) if folder else []) or [{}])[-1]
+    steps = config.total_steps(len(data))
+    if last.get("step") != steps or (test is not None and "test_accuracy" not in last):
+        last = {"seconds": last.get("seconds", 0.0), **measure(0)}
+    return TrainingRun(model.eval(), steps, last.get("test_accuracy"), last["seconds"])
+
+
+def _write(run: TrainingRun, folder: Path, record: dict[str, Any]) -> None:
+    """Write the model and training.json; the latter last, as the sign of a complete run."""
+    with uninterrupted():
+        save(run.model, folder / MODEL)
+        write_json(
+            folder / TRAINING,
+            {
+                **record,
+                "versions": versions(),
+                "threads": torch.get_num_threads(),
+                "steps": run.steps,
+                "test_accuracy": run.test_accuracy,
+                "seconds": run.seconds,
+            },
+        )
