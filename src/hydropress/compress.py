@@ -2,57 +2,24 @@
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hydropress.calibrated import CalibratedSettings, reduce_calibrated
-from hydropress.calibration import LayerSignals, capture_inputs, predict
+from hydropress.calibration.fit import CalibratedSettings
+from hydropress.calibration.layers import LayerReducer, LayerReport
+from hydropress.calibration.signals import capture_inputs
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.layer import LinearSSM
-from hydropress.models.modal_ssm import ModalSSM
-from hydropress.reduction.reduce import reduce
 from hydropress.reduction.registry import get_method
-from hydropress.systems.modal import ModalSystem
-from hydropress.systems.norms import relative_h2_error
 
 Progress = Callable[[int, int, str], None]
 """Called as progress(done, total, what)."""
 
 MINIMUM_CALIBRATION = 8
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """What happened to one layer.
-
-    Attributes
-    ----------
-    name
-        Path of the layer in the model.
-    order_before, order_after
-        Largest number of real states of a channel.
-    relative_h2_error
-        ‖k - k_r‖ / ‖k‖ of each system, float64, shape ``(directions, H)``.
-    output_error
-        With calibration: root mean square of the output's error on held-out data over the output's
-        standard deviation, shape ``(directions, H)``.
-    starts
-        With calibrated ``h2``: how many systems each start won.
-    full, reduced
-        The systems before and after, batch shape ``(directions, H)``.
-    """
-
-    name: str
-    order_before: int
-    order_after: int
-    relative_h2_error: Tensor
-    output_error: Tensor | None
-    starts: dict[str, int]
-    full: ModalSystem
-    reduced: ModalSystem
 
 
 @dataclass(frozen=True)
@@ -84,17 +51,46 @@ class Compression:
         """Mean relative H² error over all systems of all layers."""
         return float(torch.cat([layer.relative_h2_error.flatten() for layer in self.layers]).mean())
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report shows, ready for JSON."""
+        data = "calibrated" if self.calibrated else "no data"
+        label = f"{self.method}, {data}" if self.method == "h2" else self.method
+        return {
+            "name": f"{label}, order {self.order}",
+            "method": self.method,
+            "calibrated": self.calibrated,
+            "order": self.order,
+            "ratio": self.ratio,
+            "seconds": round(self.seconds, 2),
+            "relative_h2_error": self.relative_h2_error,
+            "layers": [layer.to_dict() for layer in self.layers],
+        }
+
 
 def find_layers(model: nn.Module) -> list[tuple[str, LinearSSM]]:
     """Return the linear SSM layers of a model with their names, in the order of the model."""
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, LinearSSM)]
+    return [
+        (name, module) for name, module in model.named_modules() if isinstance(module, LinearSSM)
+    ]
+
+
+def _require_layers(model: nn.Module) -> list[tuple[str, LinearSSM]]:
+    layers = find_layers(model)
+    if not layers:
+        raise InvalidArgumentError(
+            "the model holds no linear SSM layer; required: at least one hydropress LinearSSM, "
+            "such as S4D"
+        )
+    return layers
 
 
 def _order_of(layer: LinearSSM) -> int:
     return int(layer.system().order.max())
 
 
-def _target_order(layers: list[tuple[str, LinearSSM]], ratio: float | None, order: int | None) -> int:
+def _target_order(
+    layers: list[tuple[str, LinearSSM]], ratio: float | None, order: int | None
+) -> int:
     if (ratio is None) == (order is None):
         raise InvalidArgumentError(
             f"ratio={ratio}, order={order}; required: exactly one of them; ratio is the share of "
@@ -121,7 +117,7 @@ def _target_order(layers: list[tuple[str, LinearSSM]], ratio: float | None, orde
     return order
 
 
-def _check_calibration(model: nn.Module, calibration: Tensor) -> None:
+def _check_calibration(calibration: Tensor) -> None:
     if calibration.ndim != 3 or len(calibration) < MINIMUM_CALIBRATION:
         raise InvalidArgumentError(
             f"calibration of shape {tuple(calibration.shape)}; required: (n, length, inputs) with "
@@ -134,15 +130,6 @@ def _check_calibration(model: nn.Module, calibration: Tensor) -> None:
 def _logit_means(model: nn.Module, sequences: Tensor) -> Tensor:
     with torch.no_grad():
         return torch.cat([model(batch) for batch in sequences.split(64)]).mean(0)
-
-
-def _step_of(layer: LinearSSM) -> Tensor | None:
-    """Return the time units per sample of the layer's systems, if it has such a scale."""
-    log_step = getattr(layer, "log_step", None)
-    if log_step is not None:
-        return log_step.detach().exp()
-    scale = getattr(layer, "step_size", None)
-    return None if scale is None else scale.reshape(layer.directions, layer.channels)
 
 
 def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
@@ -175,6 +162,8 @@ def compress(
         the error by what each layer receives in the already compressed prefix, feedthrough and
         bias are fitted, and each system's start is selected by its output error on held-out
         sequences.  Every method has the means of its layers' outputs and of the logits matched.
+    settings
+        How layers are fitted to calibration data.
     progress
         Called after each layer.
 
@@ -186,106 +175,107 @@ def compress(
     ------
     InvalidArgumentError
         If the arguments contradict each other or the model holds no linear SSM.
+    UnknownNameError
+        If no such method is registered.
     """
-    started = time.monotonic()
+    order = _target_order(_require_layers(model), ratio, order)
+    (compression,) = compress_path(
+        model,
+        (order,),
+        method=method,
+        calibration=calibration,
+        settings=settings,
+        progress=progress,
+    )
+    return compression
+
+
+def compress_path(
+    model: nn.Module,
+    orders: Sequence[int],
+    *,
+    method: str = "h2",
+    calibration: Tensor | None = None,
+    settings: CalibratedSettings | None = None,
+    progress: Progress | None = None,
+) -> list[Compression]:
+    """Compress a model to several orders; the searches are shared between them.
+
+    Parameters
+    ----------
+    orders
+        States per channel.
+    model, method, calibration, settings, progress
+        As in :func:`compress`.
+
+    Returns
+    -------
+    list of Compression
+        One an order, in the order given; ``seconds`` holds an equal share of the common work.
+    """
     get_method(method)
-    layers = find_layers(model)
-    if not layers:
-        raise InvalidArgumentError(
-            "the model holds no linear SSM layer; required: at least one hydropress LinearSSM, "
-            "such as S4D"
-        )
-    target = _target_order(layers, ratio, order)
+    layers = _require_layers(model)
+    for order in orders:
+        _target_order(layers, None, order)
     if calibration is not None:
-        _check_calibration(model, calibration)
+        _check_calibration(calibration)
+    chosen = CalibratedSettings() if settings is None else settings
     original = copy.deepcopy(model).eval()
-    compressed = copy.deepcopy(original)
-    reports: list[LayerReport] = []
-    before = after = 0
-    for index, (name, _) in enumerate(layers):
+    names = [name for name, _ in layers]
+    total, done = len(names) * (1 + len(orders)), 0
+    started = time.monotonic()
+    prepared: dict[str, LayerReducer] = {}
+    for name in names:
+        inputs = None
         layer = original.get_submodule(name)
         assert isinstance(layer, LinearSSM)
-        signals = None
         if calibration is not None:
-            present = compressed.get_submodule(name)
-            signals = LayerSignals.of(
-                layer,
-                capture_inputs(original, layer, calibration),
-                capture_inputs(compressed, present, calibration),
-            )
-        replacement, report = _reduce_layer(name, layer, target, method, signals, settings)
-        _replace(compressed, name, replacement)
-        before += int(report.full.order.sum())
-        after += int(report.reduced.order.sum())
-        reports.append(report)
+            inputs = capture_inputs(original, layer, calibration)
+        prepared[name] = LayerReducer.prepare(name, layer, tuple(orders), method, inputs, chosen)
+        done += 1
         if progress:
-            progress(index + 1, len(layers), f"{method}, order {target}: {name}")
-    if calibration is not None:
-        _match_logits(original, compressed, calibration)
-    return Compression(
-        compressed,
-        method,
-        calibration is not None and method == "h2",
-        target,
-        after / before,
-        tuple(reports),
-        time.monotonic() - started,
-    )
+            progress(done, total, f"{method}: {name}")
+    shared = (time.monotonic() - started) / len(orders)
+    compressions: list[Compression] = []
+    for order in orders:
+        started = time.monotonic()
+        compressed = copy.deepcopy(original)
+        reports: list[LayerReport] = []
+        for name, reducer in prepared.items():
+            inputs = present = None
+            if calibration is not None:
+                inputs = capture_inputs(original, original.get_submodule(name), calibration)
+                present = capture_inputs(compressed, compressed.get_submodule(name), calibration)
+            replacement, report = reducer.reduce(order, inputs, present)
+            _replace(compressed, name, replacement)
+            reports.append(report)
+            done += 1
+            if progress:
+                progress(done, total, f"{method}, order {order}: {name}")
+        if calibration is not None:
+            _match_logits(original, compressed, calibration)
+        before = sum(int(report.full.order.sum()) for report in reports)
+        after = sum(int(report.reduced.order.sum()) for report in reports)
+        compressions.append(
+            Compression(
+                compressed,
+                method,
+                calibration is not None and method == "h2",
+                order,
+                after / before,
+                tuple(reports),
+                shared + time.monotonic() - started,
+            )
+        )
+    return compressions
 
 
 def _match_logits(original: nn.Module, compressed: nn.Module, calibration: Tensor) -> None:
     """Add the mean difference of the logits to the bias of the last affine map."""
     decoder = getattr(compressed, "decoder", None)
-    if isinstance(decoder, nn.Linear) and decoder.bias is not None:
+    affine = decoder if isinstance(decoder, nn.Linear) else nn.Module()
+    bias = dict(affine.named_parameters()).get("bias")
+    if bias is not None:
         shift = _logit_means(original, calibration) - _logit_means(compressed, calibration)
         with torch.no_grad():
-            decoder.bias += shift
-
-
-def _reduce_layer(
-    name: str,
-    layer: LinearSSM,
-    order: int,
-    method: str,
-    signals: LayerSignals | None,
-    settings: CalibratedSettings | None,
-) -> tuple[ModalSSM, LayerReport]:
-    full = layer.system()
-    shape = full.batch_shape
-    starts: dict[str, int] = {}
-    bias = torch.zeros(len(full.D.flatten()), dtype=torch.float64, device=full.D.device)
-    output_error = None
-    if signals is not None and method == "h2":
-        result = reduce_calibrated(full.reshape(-1), order, signals, settings)
-        reduced, bias, starts = result.system.reshape(*shape), result.bias, result.starts
-        output_error = result.output_error.reshape(shape)
-    else:
-        reduced = reduce(full, order, method).system
-        if signals is not None:
-            bias, output_error = _matched_means(reduced.reshape(-1), signals)
-            output_error = output_error.reshape(shape)
-    layer_bias = bias.reshape(shape).sum(0)
-    if layer.bias is not None:
-        layer_bias = layer_bias + layer.bias.detach()
-    replacement = ModalSSM.from_system(reduced, step=_step_of(layer), bias=layer_bias)
-    report = LayerReport(
-        name,
-        int(full.order.max()),
-        int(reduced.order.max()),
-        relative_h2_error(full, reduced),
-        output_error,
-        starts,
-        full,
-        reduced,
-    )
-    return replacement.to(layer.D.dtype), report
-
-
-def _matched_means(system: ModalSystem, signals: LayerSignals) -> tuple[Tensor, Tensor]:
-    """Return the bias that matches the mean output, and the relative output error with it."""
-    length = signals.inputs.shape[-1]
-    outputs = predict(signals, system.impulse_response(length), system.D).double()
-    wanted = signals.outputs.double()
-    bias = (wanted - outputs).mean((1, 2))
-    error = (wanted - outputs - bias[:, None, None]).square().mean((1, 2)).sqrt()
-    return bias, error / wanted.std((1, 2)).clamp_min(1e-300)
+            bias += shift

@@ -33,8 +33,9 @@ def _read_idx(path: Path, num_axes: int) -> np.ndarray:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(f"{path}: not a gzip file ({error}); reinstall the data") from error
-    header = np.frombuffer(content[: 4 + 4 * num_axes], dtype=">u4")
-    if len(header) != 1 + num_axes or header[0] != 0x0800 + num_axes:
+    size = 4 + 4 * num_axes
+    header = np.frombuffer(content[:size] if len(content) >= size else b"", dtype=">u4")
+    if len(header) == 0 or header[0] != 0x0800 + num_axes:
         raise FileFormatError(
             f"{path}: not an IDX file of bytes with {num_axes} axes; reinstall the data"
         )

@@ -10,6 +10,8 @@ from hydropress.data.images import ImageSequences
 from hydropress.errors import DataNotFoundError, InvalidArgumentError
 
 SLICE = "slice"
+CALIBRATION_SAMPLES = 256
+"""How many sequences to calibrate on unless asked otherwise; a few dozen suffice."""
 
 
 def open_images(source: str | Path, split: Split) -> ImageSequences:

@@ -1,6 +1,5 @@
-"""A compressed model beside its original: measured, and saved with the records for a report."""
+"""Compressed models beside their original, measured on the same images."""
 
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -8,12 +7,8 @@ from torch import Tensor
 from hydropress.compress import Compression
 from hydropress.data.images import ImageSequences
 from hydropress.evaluation.metrics import Progress, accuracy, agreement, predict
-from hydropress.evaluation.outputs import uninterrupted, write_run
-from hydropress.evaluation.records import result_row, write_json, write_records
-from hydropress.models.checkpoint import save
+from hydropress.evaluation.records import result_row
 from hydropress.models.classifier import SequenceClassifier
-
-COMPRESSION = "compression.json"
 
 
 class Comparison:
@@ -36,7 +31,7 @@ class Comparison:
         self.original = original
         self.test = test
         self._reference: Tensor | None = None
-        measured: dict[str, float] = {}
+        measured: dict[str, Any] = {}
         if test is not None:
             self._reference = predict(original, test, progress=progress)
             measured = {"accuracy": accuracy(self._reference, test.labels), "agreement": 1.0}
@@ -54,7 +49,7 @@ class Comparison:
         progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Measure a model and append its row, which is returned; arguments as in result_row."""
-        measured: dict[str, float] = {}
+        measured: dict[str, Any] = {}
         if self.test is not None and self._reference is not None:
             decisions = predict(model, self.test, progress=progress)
             measured = {
@@ -113,43 +108,3 @@ def summarize(compression: Compression) -> dict[str, Any]:
         "seconds": round(compression.seconds, 2),
         "layers": layers,
     }
-
-
-def save_compression(
-    compression: Compression,
-    comparison: Comparison,
-    folder: Path,
-    *,
-    command: str,
-    data: str,
-    seconds: float,
-) -> None:
-    """Write a compressed model with compression.json and the records for its report.
-
-    Parameters
-    ----------
-    compression
-        What to save.
-    comparison
-        Holds the original's row and the compressed model's.
-    folder
-        Created if missing.
-    command, data, seconds
-        For the report, as in :func:`~hydropress.evaluation.records.write_records`.
-    """
-    share = f"{compression.ratio:.3g} of the states"
-    with uninterrupted():
-        write_run(folder, {"command": "compress", "line": command})
-        assert isinstance(compression.model, SequenceClassifier)
-        save(compression.model, folder)
-        write_json(folder / COMPRESSION, summarize(compression))
-        write_records(
-            folder,
-            comparison.rows,
-            title=f"Compression to order {compression.order}",
-            subtitle=f"{compression.method}, {share}, not retrained",
-            command=command,
-            data=data,
-            seconds=seconds,
-            models=[compression.to_dict()],
-        )

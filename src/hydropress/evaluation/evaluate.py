@@ -83,7 +83,8 @@ def evaluate(
     def shifted(offset: int) -> Progress | None:
         if progress is None:
             return None
-        return lambda done, total: progress(offset + done, passes * total)
+        report = progress
+        return lambda done, total: report(offset + done, passes * total)
 
     clock = time.monotonic()
     decisions = predict(model, data, progress=shifted(0))

@@ -105,7 +105,7 @@ def inspect_model(model: nn.Module) -> list[LayerInspection]:
         values = hankel_singular_values(system).flatten(0, -2)
         used = system.states > 0
         half_life = math.log(2) / system.decay[used]
-        frequency = system.exponents.imag[used].abs()
+        frequency = system.poles[used].angle().abs()
         above = [(values > level * values[:, :1]).sum(-1).median().item() for level in LEVELS]
         orders = [sufficient_order(values, error) for error in GUARANTEES]
         result.append(

@@ -1,6 +1,7 @@
 """The records that a report is drawn from: results.json and details.json."""
 
 import json
+import math
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -75,8 +76,16 @@ def result_row(
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one step; NaN and infinity are errors."""
-    write_atomically(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    """Write JSON in one step; NaN and infinity, which JSON does not have, become null."""
+    write_atomically(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """A sequence classifier around linear SSM layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import LinearSSM
+from hydropress.models.layer import LinearSSM, Recurrence, require_positive_integer
 from hydropress.models.s4d import S4D, Discretization, Initialization
 
 
@@ -61,6 +62,7 @@ class _Standardize(torch.autograd.Function):
         return standardized
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, *gradients: Tensor):  # type: ignore[override]
         (gradient,) = gradients
         standardized, scale = ctx.saved_tensors
@@ -123,16 +125,37 @@ class SSMBlock(nn.Module):
         """Apply the block to whole sequences, shape ``(B, H, L)`` in and out."""
         return self._around(signal, self.ssm)
 
-    def step(self, sample: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, sample: Tensor, state: Tensor, recurrence: Recurrence | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Advance by one sample, shape ``(B, H)``, with the state of the SSM in and out."""
         new_state = state
 
         def apply_ssm(column: Tensor) -> Tensor:
             nonlocal new_state
-            output, new_state = self.ssm.step(column[..., 0], state)
+            output, new_state = self.ssm.step(column[..., 0], state, recurrence)
             return output[..., None]
 
         return self._around(sample[..., None], apply_ssm)[..., 0], new_state
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """What a classifier remembers between two samples of a stream.
+
+    Attributes
+    ----------
+    blocks
+        State of each block's SSM, shape ``(B, states)``.
+    mean
+        Mean over time of what the decoder is given, shape ``(B, H)``; zero with ``last`` pooling.
+    count
+        Number of samples seen.
+    """
+
+    blocks: tuple[Tensor, ...]
+    mean: Tensor
+    count: int
 
 
 class SequenceClassifier(nn.Module):
@@ -146,6 +169,12 @@ class SequenceClassifier(nn.Module):
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
+        for name in ("num_inputs", "num_classes", "channels", "num_layers"):
+            require_positive_integer(name, getattr(config, name))
+        if not 0 <= config.dropout < 1:
+            raise InvalidArgumentError(
+                f"dropout={config.dropout!r}; required: a share from 0 to less than 1"
+            )
         for name, value, choices in (
             ("norm", config.norm, ("pre", "post")),
             ("pooling", config.pooling, ("mean", "last")),
@@ -187,10 +216,11 @@ class SequenceClassifier(nn.Module):
         Tensor
             Shape ``(B, num_classes)``.
         """
-        if sequences.ndim != 3 or sequences.shape[-1] != self.config.num_inputs:
+        shape = tuple(sequences.shape)
+        if len(shape) != 3 or shape[-1] != self.config.num_inputs or 0 in shape:
             raise InvalidArgumentError(
-                f"input of shape {tuple(sequences.shape)}; required: (batch, length, "
-                f"{self.config.num_inputs}); add or move axes to match"
+                f"input of shape {shape}; required: (batch, length, {self.config.num_inputs}), "
+                "none of them 0; add or move axes to match"
             )
         signal = self.encoder(sequences).mT.contiguous()
         for block in self.blocks:
@@ -200,3 +230,70 @@ class SequenceClassifier(nn.Module):
         else:
             pooled = self.norm(signal[..., -1:])[..., 0]
         return self.decoder(pooled)
+
+    def recurrences(self) -> tuple[Recurrence, ...]:
+        """Return every block's step coefficients, computed once for many a :meth:`step`."""
+        return tuple(block.ssm.recurrence() for block in self._causal_blocks())
+
+    def initial_state(self, batch: int) -> StreamState:
+        """Return the state before the first sample of ``batch`` streams.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If a block is bidirectional, here and in :meth:`recurrences` and :meth:`step`.
+        """
+        return StreamState(
+            tuple(block.ssm.initial_state(batch) for block in self._causal_blocks()),
+            self.decoder.weight.new_zeros(batch, self.config.channels),
+            0,
+        )
+
+    def step(
+        self,
+        sample: Tensor,
+        state: StreamState,
+        recurrences: Sequence[Recurrence] | None = None,
+    ) -> tuple[Tensor, StreamState]:
+        """Advance by one sample; the logits are those of :meth:`forward` on all samples so far.
+
+        Parameters
+        ----------
+        sample
+            Shape ``(B, num_inputs)``.
+        state
+            From :meth:`initial_state` or the step before; it is not changed.
+        recurrences
+            From :meth:`recurrences`, which spares each step the exponentials.
+
+        Returns
+        -------
+        logits, state
+            Shape ``(B, num_classes)``, and the state after the sample.
+        """
+        required = (len(state.mean), self.config.num_inputs)
+        if tuple(sample.shape) != required:
+            raise InvalidArgumentError(
+                f"sample of shape {tuple(sample.shape)}; required: {required}, (batch, inputs) "
+                "with the state's batch size; pass one time step of every stream"
+            )
+        if recurrences is None:
+            recurrences = self.recurrences()
+        column = self.encoder(sample)
+        states: list[Tensor] = []
+        for block, before, recurrence in zip(
+            self._causal_blocks(), state.blocks, recurrences, strict=True
+        ):
+            column, after = block.step(column, before, recurrence)
+            states.append(after)
+        features, count = self.norm(column[..., None])[..., 0], state.count + 1
+        if self.config.pooling == "last":
+            return self.decoder(features), StreamState(tuple(states), state.mean, count)
+        mean = state.mean + (features - state.mean) / count
+        return self.decoder(mean), StreamState(tuple(states), mean, count)
+
+    def _causal_blocks(self) -> list[SSMBlock]:
+        blocks = [block for block in self.blocks if isinstance(block, SSMBlock)]
+        for block in blocks:
+            block.ssm.require_causal()
+        return blocks

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def fast_fft_length(minimum: int) -> int:
@@ -38,6 +39,7 @@ class _Convolution(torch.autograd.Function):
         return output
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, *gradients: Tensor):  # type: ignore[override]
         (gradient,) = gradients
         conjugate_spectrum, kernel_spectrum = ctx.saved_tensors

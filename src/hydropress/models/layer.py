@@ -6,8 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hydropress.errors import InvalidArgumentError
 from hydropress.models.convolution import convolve
 from hydropress.systems.modal import ModalSystem
+
+
+def require_positive_integer(name: str, value: object) -> None:
+    """Raise :class:`InvalidArgumentError` unless it is one."""
+    if not isinstance(value, int) or value < 1:
+        raise InvalidArgumentError(f"{name}={value!r}; required: a positive integer")
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class LinearSSM(nn.Module):
 
     def __init__(self, channels: int, *, bidirectional: bool) -> None:
         super().__init__()
+        require_positive_integer("channels", channels)
         self.channels = channels
         self.bidirectional = bidirectional
 
@@ -108,10 +116,23 @@ class LinearSSM(nn.Module):
 
     def forward(self, signal: Tensor) -> Tensor:
         """Apply the layer to whole sequences, shape ``(..., H, L)`` in and out."""
+        if signal.ndim < 2 or signal.shape[-2] != self.channels:
+            raise InvalidArgumentError(
+                f"signal of shape {tuple(signal.shape)}; required: (..., {self.channels}, length); "
+                "move the channels to the last axis but one"
+            )
         kernel = self.kernel(signal.shape[-1]).to(signal.dtype)
         output = convolve(signal, kernel[0], kernel[1] if self.bidirectional else None)
         output = torch.addcmul(output, signal, self.D[:, None])
         return output if self.bias is None else output + self.bias[:, None]
+
+    def require_causal(self) -> None:
+        """Raise :class:`InvalidArgumentError` if the layer reads the future."""
+        if self.bidirectional:
+            raise InvalidArgumentError(
+                "a bidirectional layer, which reads the future, cannot run step by step; required: "
+                "a unidirectional one; use forward() on whole sequences"
+            )
 
     def initial_state(self, batch: int) -> Tensor:
         """Return the state at rest, zeros of shape ``(batch, number of real states)``."""
@@ -120,11 +141,7 @@ class LinearSSM(nn.Module):
 
     def recurrence(self) -> Recurrence:
         """Return the step coefficients, to be computed once and passed to every :meth:`step`."""
-        if self.bidirectional:
-            raise NotImplementedError(
-                "a bidirectional layer reads the future and cannot run step by step; "
-                "use forward() on whole sequences"
-            )
+        self.require_causal()
         modes, dtype = self.modes(), self.D.dtype
         increment = torch.expm1(modes.exponents)
         pairs = modes.num_pairs
@@ -156,6 +173,13 @@ class LinearSSM(nn.Module):
         """
         step = self.recurrence() if recurrence is None else recurrence
         pairs = step.pair_increment.shape[-1]
+        required = (sample.shape[0], self.channels), (sample.shape[0], len(step.row))
+        if (tuple(sample.shape), tuple(state.shape)) != required:
+            raise InvalidArgumentError(
+                f"sample of shape {tuple(sample.shape)} with a state of shape "
+                f"{tuple(state.shape)}; required: (batch, {self.channels}) and (batch, "
+                f"{len(step.row)}); start from initial_state(batch)"
+            )
         real, imaginary, single = state.split([pairs, pairs, len(step.real_increment)], dim=-1)
         growth, turn = step.pair_increment
         driven = sample[:, step.row]

@@ -5,10 +5,18 @@ import math
 import torch
 from torch import Tensor, nn
 
+from hydropress.errors import InvalidArgumentError
 from hydropress.models.layer import LinearSSM, Modes
 from hydropress.systems.discretization import discretize_zoh
 from hydropress.systems.kernels import modal_kernel
 from hydropress.systems.modal import ModalSystem
+
+
+def _check_fit(name: str, value: Tensor | None, *shapes: tuple[int, ...]) -> None:
+    if value is not None and tuple(value.shape) not in shapes:
+        raise InvalidArgumentError(
+            f"{name} of shape {tuple(value.shape)}; required: {' or '.join(map(str, shapes))}"
+        )
 
 
 class ModalSSM(LinearSSM):
@@ -81,8 +89,29 @@ class ModalSSM(LinearSSM):
             Shape ``(directions, H)`` or ``(H,)``; one if not given.
         bias
             Shape ``(H,)``; zero if not given.
+
+        Raises
+        ------
+        UnstableSystemError
+            If a pole does not decay, which no value of the parameters can express.
+        InvalidArgumentError
+            If the system is continuous in time, or shapes do not fit.
         """
+        if len(system.batch_shape) != 2 or system.batch_shape[0] not in (1, 2):
+            raise InvalidArgumentError(
+                f"a system of batch shape {tuple(system.batch_shape)}; required: (directions, "
+                "channels) with one or two directions; reshape it"
+            )
+        if system.time != "discrete":
+            raise InvalidArgumentError(
+                f"a {system.time}-time system; required: a discrete-time one; discretise it"
+            )
+        system.require_stable()
         directions, channels = system.batch_shape
+        _check_fit("step", step, (channels,), (directions, channels))
+        _check_fit("bias", bias, (channels,))
+        if step is not None and not bool((step > 0).all()):
+            raise InvalidArgumentError("step holds values that are not positive; required: > 0")
         flat = system.reshape(-1)
         device = flat.exponents.device
         scale = torch.ones(channels) if step is None else step.detach()
@@ -109,6 +138,7 @@ class ModalSSM(LinearSSM):
             layer.real_C.copy_(flat.residues[real_row, real_entry].real / real_gain)
             layer.D.copy_(system.D.sum(0))
             if bias is not None:
+                assert layer.bias is not None
                 layer.bias.copy_(bias)
         return layer
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import LinearSSM, Modes
+from hydropress.models.layer import LinearSSM, Modes, require_positive_integer
 from hydropress.systems.discretization import discretize_bilinear, discretize_zoh
 from hydropress.systems.kernels import modal_kernel
 
@@ -101,10 +101,15 @@ class S4D(LinearSSM):
                 f"discretization={discretization!r}; required: one of "
                 f"{', '.join(get_args(Discretization))}"
             )
-        if state_size < 1 or (initialization != "real" and state_size % 2):
+        require_positive_integer("state_size", state_size)
+        if initialization != "real" and state_size % 2:
             raise InvalidArgumentError(
                 f"state_size={state_size} with initialization={initialization!r}; required: a "
                 "positive even number (odd only for 'real'), since poles come in conjugate pairs"
+            )
+        if len(step_range) != 2 or not 0 < step_range[0] <= step_range[1] < math.inf:
+            raise InvalidArgumentError(
+                f"step_range={step_range!r}; required: the smallest and the largest step, positive"
             )
         self.state_size = state_size
         self.initialization = initialization

@@ -13,7 +13,7 @@ RANK_TOLERANCE = 1e-13
 
 
 def _real_realization(system: ModalSystem) -> tuple[Tensor, Tensor, Tensor]:
-    """Return A as 2 x 2 blocks ``(..., n, 2, 2)``, B and C ``(..., 2n)`` in real modal coordinates."""
+    """Return A as 2 x 2 blocks ``(..., n, 2, 2)``, B and C ``(..., 2n)``, in real coordinates."""
     poles = torch.exp(system.exponents) if system.time == "discrete" else system.exponents
     rows = [torch.stack([poles.real, -poles.imag], -1), torch.stack([poles.imag, poles.real], -1)]
     blocks = torch.stack(rows, -2)

@@ -81,7 +81,11 @@ def _active(iterate: Iterate, fits_feedthrough: bool) -> Tensor:
 
 
 def _derivatives(
-    iterate: Iterate, evaluation: Evaluation, objective: Objective, config: DescentConfig, time: Time
+    iterate: Iterate,
+    evaluation: Evaluation,
+    objective: Objective,
+    config: DescentConfig,
+    time: Time,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return gradient ``(K, p)``, Gauss-Newton and second-order matrices ``(K, p, p)``.
 
@@ -162,9 +166,7 @@ def _solve(matrix: Tensor, second: Tensor, gradient: Tensor, damping: Tensor) ->
     bad = info > 0
     if bool(bad.any()):
         # A floor under the damping: the scaled Gauss-Newton matrix may be singular to rounding.
-        fallback, failed = torch.linalg.cholesky_ex(
-            matrix[bad] + damped[bad] + 1e-12 * identity
-        )
+        fallback, failed = torch.linalg.cholesky_ex(matrix[bad] + damped[bad] + 1e-12 * identity)
         factor[bad] = torch.where((failed > 0)[:, None, None], identity * 1e6, fallback)
     return torch.cholesky_solve(-gradient[..., None], factor)[..., 0]
 
@@ -186,7 +188,11 @@ def _moved(iterate: Iterate, step: Tensor, config: DescentConfig) -> Iterate:
 
 
 def _merit(
-    iterate: Iterate, evaluation: Evaluation, objective: Objective, config: DescentConfig, time: Time
+    iterate: Iterate,
+    evaluation: Evaluation,
+    objective: Objective,
+    config: DescentConfig,
+    time: Time,
 ) -> Tensor:
     """Return what must decrease: error plus penalty, infinite beyond the energy limit."""
     energies = mode_energies(iterate, objective.energy, time)[0]

@@ -21,9 +21,7 @@ def gradient_method(problem: Problem) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for system in systems:
         start = Iterate.from_system(system)
-        iterate, iterations = descend_gradient(
-            objective, start, problem.descent, time=full.time
-        )
+        iterate, iterations = descend_gradient(objective, start, problem.descent, time=full.time)
         outcomes.append(
             Outcome(iterate.to_system(full.D, full.time), iterations, torch.zeros_like(full.D))
         )

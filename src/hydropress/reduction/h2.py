@@ -14,16 +14,19 @@ from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
 from hydropress.reduction.search import (
     Candidates,
+    best_couples,
     best_pairs,
     best_real,
-    best_real_pair,
     ladder_of_exponents,
 )
 from hydropress.systems.moments import Time
 
+SCREENING_STEPS, FINALISTS, CLOSE = 8, 3, 1.3
+"""Eight Newton steps tell most basins apart: of several starts the best is finished, and two more
+if their squared errors are within this factor."""
 
-SCREENING_STEPS, FINALISTS = 8, 2
-"""Eight Newton steps tell the basins apart; of five starts rarely more than two end close."""
+NEAR_ZERO = 3.0
+"""Decay per sample beyond which a real pole, |a| < 0.05, is tried on the other side of zero too."""
 
 
 @dataclass(frozen=True)
@@ -50,60 +53,75 @@ class Step:
     iterations: Tensor
     spread: Tensor
 
-
-def _choose(descents: list[Step]) -> Step:
-    """Take the best of several outcomes, system by system."""
-    best = descents[0]
-    for other in descents[1:]:
-        better = other.error < best.error
-        best = Step(
-            other.iterate.where(better, best.iterate),
-            torch.where(better, other.error, best.error),
-            torch.where(better, other.stationarity, best.stationarity),
-            torch.where(better, other.iterations, best.iterations),
-            best.spread,
+    def select(self, index: Tensor) -> "Step":
+        """Return the systems of an index."""
+        return Step(
+            self.iterate.select(index),
+            self.error[index],
+            self.stationarity[index],
+            self.iterations[index],
+            self.spread[index],
         )
-    return best
 
-
-def _descend_all(
-    objective: Objective, starts: list[Iterate], config: DescentConfig, time: Time
-) -> list[Step]:
-    """Descend from several starts at once, as one batch."""
-    K, device = objective.num_systems, objective.energy.device
-    repeated = objective.select(torch.arange(K, device=device).repeat(len(starts)))
-    result = descend(repeated, stack_iterates(starts), config, time=time)
-    steps: list[Step] = []
-    for i in range(len(starts)):
-        part = torch.arange(i * K, (i + 1) * K, device=device)
-        steps.append(
-            Step(
-                result.iterate.select(part),
-                result.error[part],
-                result.stationarity[part],
-                result.iterations[part],
-                torch.zeros(K, dtype=torch.float64, device=device),
-            )
+    def improve(self, index: Tensor, tried: "Step") -> "Step":
+        """Return a copy in which the systems at ``index`` are those of ``tried`` if better."""
+        better = tried.error < self.error[index]
+        where, chosen = index[better], tried.select(torch.nonzero(better)[:, 0])
+        if len(where) == 0:
+            return self
+        return Step(
+            self.iterate.scatter(where, chosen.iterate).compact(),
+            self.error.index_copy(0, where, chosen.error),
+            self.stationarity.index_copy(0, where, chosen.stationarity),
+            self.iterations.index_copy(0, where, chosen.iterations),
+            self.spread,
         )
-    return steps
+
+
+def _descend(objective: Objective, start: Iterate, config: DescentConfig, time: Time) -> Step:
+    result = descend(objective, start.compact(), config, time=time)
+    return Step(
+        result.iterate,
+        result.error,
+        result.stationarity,
+        result.iterations,
+        torch.zeros_like(result.error),
+    )
 
 
 def _run(
-    objective: Objective, starts: list[Iterate], config: DescentConfig, time: Time
+    objective: Objective,
+    starts: list[Iterate],
+    config: DescentConfig,
+    time: Time,
+    *,
+    finish: bool,
 ) -> Step:
-    """Try every start for a few steps, finish the most promising two, return the best."""
+    """Try every start for a few steps, finish the most promising, return the best.
+
+    Parameters
+    ----------
+    finish
+        Without it the most promising is returned as it is.
+    """
+    systems = torch.arange(objective.num_systems, device=objective.energy.device)
     screening = replace(config, max_iterations=min(SCREENING_STEPS, config.max_iterations))
-    tried = _descend_all(objective, starts, screening, time)
-    errors = torch.stack([step.error for step in tried])
+    tried = _descend(
+        objective.select(systems.repeat(len(starts))), stack_iterates(starts), screening, time
+    )
+    errors = tried.error.reshape(len(starts), -1)
     ranks = errors.argsort(0)
-    finalists: list[Iterate] = []
-    for place in range(min(FINALISTS, len(tried))):
-        finalist = tried[0].iterate
-        for i, step in enumerate(tried[1:], start=1):
-            finalist = step.iterate.where(ranks[place] == i, finalist)
-        finalists.append(finalist.compact())
-    finished = _descend_all(objective, finalists, config, time)
-    outcome = _choose(finished)
+    outcome = tried.select(ranks[0] * len(systems) + systems)
+    if finish:
+        close = (errors.gather(0, ranks) <= CLOSE * outcome.error)[:FINALISTS]
+        close[0] = True
+        place, system = torch.nonzero(close, as_tuple=True)
+        contenders = tried.select(ranks[place, system] * len(systems) + system)
+        finished = _descend(objective.select(system), contenders.iterate, config, time)
+        outcome = finished.select(systems)
+        for later in range(1, len(close)):
+            part = torch.nonzero(place == later)[:, 0]
+            outcome = outcome.improve(system[part], finished.select(part))
     finite = torch.where(torch.isfinite(errors), errors, outcome.error).amax(0)
     spread = finite.clamp_min(0).sqrt() - outcome.error.clamp_min(0).sqrt()
     return replace(outcome, spread=spread)
@@ -141,6 +159,22 @@ def _split_near_axis(iterate: Iterate, time: Time) -> tuple[Iterate, Tensor]:
     return first.append(second, torch.ones_like(nearest)), eligible
 
 
+def _cross_zero(iterate: Iterate, time: Time) -> tuple[Iterate, Tensor]:
+    """Give real poles close to zero the other sign, which the coordinates cannot do.
+
+    Returns
+    -------
+    iterate, eligible
+        The second says which systems have such a pole; in continuous time none has.
+    """
+    near_zero = (iterate.states == 1) & (iterate.log_decay > math.log(NEAR_ZERO))
+    if time == "continuous":
+        near_zero = torch.zeros_like(near_zero)
+    mirrored = torch.where(near_zero, math.pi - iterate.frequency.abs(), iterate.frequency)
+    slower = torch.where(near_zero, math.log(NEAR_ZERO), iterate.log_decay)
+    return replace(iterate, frequency=mirrored, log_decay=slower), near_zero.any(1)
+
+
 def optimize_path(
     objective: Objective,
     candidates: Candidates,
@@ -153,9 +187,10 @@ def optimize_path(
     """Return the best reduced systems found at every order asked for.
 
     Orders grow two states at a time.  At each, the descent starts from the previous order's
-    optimum plus the best candidates (three pairs and two real poles at first, then two and one
-    combination), and from what the caller supplies; then pairs near the real axis are tried as two
-    real poles.
+    optimum plus the best candidates (four pairs and two couples of real poles for each choice
+    of signs at first, then two pairs and one couple), and from what the caller supplies; then pairs
+    near the real axis are tried as two real poles, and real poles near zero with the other sign.
+    Orders on the way that nobody wants are left after the first few steps.
 
     Parameters
     ----------
@@ -184,39 +219,28 @@ def optimize_path(
             best = best_real(objective, base, candidates)
             proposals = [base.append(best, torch.ones_like(best, dtype=torch.int64))]
         else:
-            count = 3 if order == 2 else 2
+            # The first pair decides the most and costs the least: more starts than later.
+            pairs_tried, couples_tried = (4, 6) if order == 2 else (2, 1)
             two = torch.full((objective.num_systems, 1), 2, device=device)
-            pairs = best_pairs(objective, base, candidates, count)
+            pairs = best_pairs(objective, base, candidates, pairs_tried)
             proposals = [base.append(pair[:, None], two) for pair in pairs]
-            reals = best_real_pair(objective, base, candidates)
-            proposals.append(base.append(reals, torch.ones_like(reals, dtype=torch.int64)))
+            couples = best_couples(objective, base, candidates)[:couples_tried]
+            one = torch.ones_like(two).expand(-1, 2)
+            proposals += [base.append(couple, one) for couple in couples]
         proposals = [refit_residues(objective, proposal) for proposal in proposals]
-        outcome = _run(objective, proposals + starts.get(order, []), config, time)
-        split, eligible = _split_near_axis(outcome.iterate, time)
-        if bool(eligible.any()):
+        proposals += starts.get(order, [])
+        outcome = _run(objective, proposals, config, time, finish=order in wanted)
+        for variant in (_split_near_axis, _cross_zero) if order in wanted else ():
+            changed, eligible = variant(outcome.iterate, time)
             index = torch.nonzero(eligible)[:, 0]
-            part = objective.select(index)
-            trial = refit_residues(part, split.select(index))
-            tried = _descend_all(part, [trial], config, time)[0]
-            outcome = _replace_better(outcome, index, tried)
+            if len(index):
+                part = objective.select(index)
+                trial = refit_residues(part, changed.select(index))
+                outcome = outcome.improve(index, _descend(part, trial, config, time))
         steps[order] = outcome
         if order % 2 == 0:
             current = outcome.iterate
     return {order: steps[order] for order in wanted}
-
-
-def _replace_better(outcome: Step, index: Tensor, tried: Step) -> Step:
-    better = tried.error < outcome.error[index]
-    where = index[better]
-    if len(where) == 0:
-        return outcome
-    error, stationarity = outcome.error.clone(), outcome.stationarity.clone()
-    iterations = outcome.iterations.clone()
-    error[where] = tried.error[better]
-    stationarity[where] = tried.stationarity[better]
-    iterations[where] = tried.iterations[better]
-    iterate = outcome.iterate.scatter(where, tried.iterate.select(better)).compact()
-    return Step(iterate, error, stationarity, iterations, outcome.spread)
 
 
 def h2_method(problem: Problem) -> list[Outcome]:

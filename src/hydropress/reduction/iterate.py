@@ -1,4 +1,4 @@
-"""The unknowns of the optimiser: a batch of reduced systems in coordinates that keep them stable."""
+"""The unknowns of the optimiser: reduced systems in coordinates that keep them stable."""
 
 import math
 from dataclasses import dataclass, fields

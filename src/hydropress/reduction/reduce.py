@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hydropress.errors import InvalidArgumentError
 from hydropress.reduction.balanced import balanced_method, balanced_truncations
 from hydropress.reduction.descent import DescentConfig, mode_energies, stationarity_of
 from hydropress.reduction.gradient import gradient_method
@@ -91,7 +92,9 @@ def reduce_path(
     and one of them would hide the rest.  ``converged`` and ``status`` say which did not.
     """
     if (max_order is None) == (orders is None):
-        raise ValueError("give exactly one of max_order and orders")
+        raise InvalidArgumentError(
+            f"max_order={max_order}, orders={orders}; required: exactly one of them"
+        )
     if orders is None:
         assert max_order is not None
         orders = tuple(sorted({*range(2, max_order + 1, 2), max_order}))

@@ -7,16 +7,17 @@ from torch import Tensor
 
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.objective import Evaluation, Objective
-from hydropress.systems.moments import exponential_moments
 
 
-def mode_samples(exponents: Tensor, length: int) -> Tensor:
+def mode_samples(exponents: Tensor, length: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """Return e^{st} at t = 0, …, L - 1, shape ``(…, L)``, with about 2√L exponentials a mode."""
     fine = max(1, int(length**0.5))
     coarse = -(-length // fine)
     steps = torch.arange(max(fine, coarse), dtype=torch.float64, device=exponents.device)
     rough = torch.exp(exponents[..., None] * (fine * steps[:coarse]))
     exact = torch.exp(exponents[..., None] * steps[:fine])
+    if dtype == torch.float32:
+        rough, exact = rough.to(torch.complex64), exact.to(torch.complex64)
     return (rough[..., :, None] * exact[..., None, :]).flatten(-2)[..., :length]
 
 
@@ -41,7 +42,7 @@ class KernelObjective(Objective):
     Attributes
     ----------
     factors
-        F, float64, shape ``(S, r, L)``.
+        F, shape ``(S, r, L)``; the products with it run in its precision.
     targets
         g, shape ``(S, r)``.
     constants
@@ -65,6 +66,16 @@ class KernelObjective(Objective):
     def select(self, index: Tensor) -> "KernelObjective":
         return replace(self, rows=self.rows[index], energy=self.energy[index])
 
+    @property
+    def _length(self) -> int:
+        return self.factors.shape[2]
+
+    def _samples(self, exponents: Tensor) -> Tensor:
+        return mode_samples(exponents, self._length, self.factors.dtype)
+
+    def _times(self) -> Tensor:
+        return torch.arange(self._length, dtype=self.factors.dtype, device=self.factors.device)
+
     def _apply_factors(self, columns: Tensor) -> Tensor:
         """Return F @ columns, ``(K, L, p)`` to ``(K, r, p)``, one product per distinct system."""
         result = columns.new_empty(len(columns), self.factors.shape[1], columns.shape[2])
@@ -76,19 +87,18 @@ class KernelObjective(Objective):
         return result
 
     def _residual_kernel(self, residual: Tensor) -> Tensor:
-        """Return F^T residual, ``(K, r)`` to ``(K, L)``."""
-        result = residual.new_empty(len(residual), self.factors.shape[2])
+        """Return F^T residual, ``(K, r)`` to ``(K, L)``, over the energy of the output."""
+        scaled = (residual / self.output_energies[self.rows][:, None]).to(self.factors.dtype)
+        result = scaled.new_empty(len(scaled), self._length)
         for row in self.rows.unique().tolist():
             members = torch.nonzero(self.rows == row)[:, 0]
-            result[members] = residual[members] @ self.factors[row]
+            result[members] = scaled[members] @ self.factors[row]
         return result
 
     def _residual(self, iterate: Iterate) -> tuple[Tensor, Tensor, Tensor]:
-        length = self.factors.shape[2]
-        samples = mode_samples(iterate.exponents, length)
-        times = torch.arange(length, dtype=torch.float64, device=samples.device)
-        atoms = torch.cat([_split_atoms(samples), _split_atoms(samples * times)], -1)
-        columns = self._apply_factors(atoms.permute(0, 2, 1, 3).flatten(2))
+        samples = self._samples(iterate.exponents)
+        atoms = torch.cat([_split_atoms(samples), _split_atoms(samples * self._times())], -1)
+        columns = self._apply_factors(atoms.permute(0, 2, 1, 3).flatten(2)).double()
         columns = columns.unflatten(2, (-1, 4))
         weights = torch.view_as_real(iterate.residues * iterate.states)
         prediction = torch.einsum("krma,kma->kr", columns[..., :2], weights)
@@ -99,20 +109,18 @@ class KernelObjective(Objective):
     def evaluate(self, iterate: Iterate) -> Evaluation:
         samples, columns, residual = self._residual(iterate)
         scale = self.output_energies[self.rows]
-        back = self._residual_kernel(residual) / scale[:, None]
-        times = torch.arange(samples.shape[-1], dtype=torch.float64, device=samples.device)
-        moments = torch.stack(
-            [((back * times**j)[:, None, :] * samples).sum(-1) for j in range(3)], -1
-        )
+        back = self._residual_kernel(residual)[:, None, :] * samples
+        times = self._times()
+        moments = torch.stack([(back * times**j).sum(-1) for j in range(3)], -1)
         flat = columns.flatten(2)
         gram = (flat.mT @ flat) / scale[:, None, None]
         m = iterate.states.shape[1]
-        first = self.factors[self.rows, :, 0]
+        first = self.factors[self.rows, :, 0].double()
         cross = torch.einsum("kr,krma->kma", first, columns) / scale[:, None, None]
         squared = (residual**2).sum(-1) + self.constants[self.rows]
         return Evaluation(
             squared / scale,
-            moments,
+            moments.to(torch.complex128),
             gram.reshape(-1, m, 4, m, 4),
             (first * residual).sum(-1) / scale,
             (first**2).sum(-1) / scale,
@@ -121,26 +129,23 @@ class KernelObjective(Objective):
 
     def correlate(self, iterate: Iterate, exponents: Tensor) -> Tensor:
         _, _, residual = self._residual(iterate)
-        back = self._residual_kernel(residual) / self.output_energies[self.rows][:, None]
-        length = self.factors.shape[2]
         rows = [
-            mode_samples(candidate, length) @ kernel.to(candidate.dtype)
-            for candidate, kernel in zip(exponents, back, strict=True)
+            self._samples(candidate) @ torch.complex(kernel, torch.zeros_like(kernel))
+            for candidate, kernel in zip(exponents, self._residual_kernel(residual), strict=True)
         ]
-        return torch.stack(rows)
+        return torch.stack(rows).to(torch.complex128)
 
     def pair_products(self, exponents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         products: list[Tensor] = []
         for candidate, row in zip(exponents, self.rows.tolist(), strict=True):
-            samples = mode_samples(candidate, self.factors.shape[2])
+            samples = self._samples(candidate)
             c, q = self.factors[row] @ samples.real.T, -(self.factors[row] @ samples.imag.T)
             products.append(torch.stack([(c * c).sum(0), (c * q).sum(0), (q * q).sum(0)]))
-        scaled = torch.stack(products, 1) / self.output_energies[self.rows][:, None]
+        scaled = torch.stack(products, 1).double() / self.output_energies[self.rows][:, None]
         return scaled[0], scaled[1], scaled[2]
 
     def real_products(self, exponents: Tensor) -> Tensor:
-        samples = mode_samples(exponents, self.factors.shape[2]).real
-        columns = self._apply_factors(samples.mT)
+        columns = self._apply_factors(self._samples(exponents).real.mT).double()
         return (columns.mT @ columns) / self.output_energies[self.rows][:, None, None]
 
 
@@ -175,12 +180,23 @@ class SpectralObjective(Objective):
         )
 
     def _responses(self, exponents: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return the transforms of t^j e^{st} and of t^j e^{s̄t}: ``(…, F, count)`` each."""
+        """Return the transforms of t^j e^{st} and of t^j e^{s̄t}: ``(…, F, count)`` each.
+
+        They are φ_j(s - iω), made of one exponential per mode and one per frequency.
+        """
         shift = -1j * self.frequencies
-        both = [
-            torch.stack(exponential_moments(s[..., None] + shift, count, time="discrete"), -1)
-            for s in (exponents, exponents.conj().resolve_conj())
-        ]
+        turn, chord = torch.exp(shift), torch.expm1(shift)
+        both: list[Tensor] = []
+        for s in (exponents, exponents.conj().resolve_conj()):
+            # e^{s-iω} - 1 = (e^s - 1) e^{-iω} + (e^{-iω} - 1), so that nothing is taken from one.
+            gap = torch.expm1(s)[..., None] * turn + chord
+            inverse = gap.reciprocal()
+            moments = [-inverse]
+            if count > 1:
+                growth = gap + 1
+                moments.append(growth * inverse * inverse)
+                moments.append(-moments[1] * (growth + 1) * inverse)
+            both.append(torch.stack(moments[:count], -1))
         return both[0], both[1]
 
     def _residual(self, iterate: Iterate) -> tuple[Tensor, Tensor, Tensor]:

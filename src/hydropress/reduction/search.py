@@ -59,12 +59,11 @@ def ladder_of_exponents(full: ModalSystem) -> tuple[Tensor, Tensor]:
     Returns
     -------
     pairs, reals
-        Complex, shapes ``(K, 8n)`` and ``(K, 32)``, or ``(K, 16)`` in continuous time.
+        Complex, shapes ``(K, 8n)`` and ``(K, 40)``, or ``(K, 20)`` in continuous time.
     """
     used = full.states > 0
     decay = torch.where(used, -full.exponents.real, torch.inf)
     slowest = decay.amin(1, keepdim=True)
-    fastest = torch.where(used, decay, 0.0).amax(1, keepdim=True)
     limit = 3.0 if full.time == "discrete" else math.inf
     decay = torch.where(used, decay, slowest)
     frequency = torch.where(used, full.exponents.imag.abs(), 0.0)
@@ -75,7 +74,9 @@ def ladder_of_exponents(full: ModalSystem) -> tuple[Tensor, Tensor]:
     if full.time == "discrete":
         frequencies = torch.minimum(frequencies, math.pi - decays.clamp(max=math.pi) / 4)
     pairs = torch.complex(-decays, frequencies).flatten(1)
-    share = torch.linspace(0, 1, 16, dtype=torch.float64, device=decay.device)
+    # Two real poles can stand for the first samples of what many fast oscillations add up to.
+    fastest = torch.where(used, full.exponents.abs(), 0.0).amax(1, keepdim=True)
+    share = torch.linspace(0, 1, 20, dtype=torch.float64, device=decay.device)
     low, high = torch.log(slowest / 2), torch.log((fastest * 16).clamp(max=limit))
     high = torch.maximum(high, low + 1)
     rungs = torch.exp(low + (high - low) * share)
@@ -123,17 +124,44 @@ def best_pairs(
     return found
 
 
-def best_real_pair(objective: Objective, iterate: Iterate, candidates: Candidates) -> Tensor:
-    """Return the exponents of the two real poles that together capture most, shape ``(K, 2)``."""
+def best_couples(objective: Objective, iterate: Iterate, candidates: Candidates) -> list[Tensor]:
+    """Return the couples of real poles that capture most, two for each choice of their signs.
+
+    Returns
+    -------
+    list of Tensor
+        Exponents, ``(K, 2)`` each, the best couple first: two couples, no neighbours, of positive
+        poles, two of negative and two of mixed ones; in continuous time there is only one kind.
+    """
     reals, products = candidates.reals, candidates.real_products
     moment = objective.correlate(iterate, reals).real
     own = products.diagonal(dim1=1, dim2=2)
     score = _captured(
         moment[:, :, None], moment[:, None, :], own[:, :, None], products, own[:, None, :]
     )
-    best = torch.triu(score, 1).flatten(1).argmax(1)
+    score = torch.triu(score, 1)
     size = reals.shape[1]
-    return reals.gather(1, torch.stack([best // size, best % size], 1))
+    negative = reals.imag != 0
+    signs = negative[:, :, None].long() + negative[:, None, :]
+    log_decay = torch.log(-reals.real)
+    best: list[Tensor] = []
+    energies: list[Tensor] = []
+    for sign in signs.unique().tolist():
+        rest = torch.where(signs == sign, score, -1.0)
+        for _ in range(2):
+            energy, place = rest.flatten(1).max(1)
+            first, second = place // size, place % size
+            best.append(reals.gather(1, torch.stack([first, second], 1)))
+            energies.append(energy)
+            near_first, near_second = (
+                (log_decay - log_decay.gather(1, one[:, None])).abs() < 1.5
+                for one in (first, second)
+            )
+            near = near_first[:, :, None] & near_second[:, None, :]
+            rest = rest.masked_fill(near, -1.0)
+    ranking = torch.stack(energies).argsort(0, descending=True)
+    couples = torch.stack(best)
+    return [couples[place, torch.arange(len(reals), device=reals.device)] for place in ranking]
 
 
 def best_real(objective: Objective, iterate: Iterate, candidates: Candidates) -> Tensor:

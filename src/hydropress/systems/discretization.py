@@ -47,9 +47,10 @@ def discretize_bilinear(poles: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     Returns
     -------
     exponents
-        log((1 + λΔ/2) / (1 - λΔ/2)), shape ``(..., N)``.
+        log((1 + λΔ/2) / (1 - λΔ/2)), shape ``(..., N)``; of real poles, λΔ > -2 only.
     gain
         Input gain Δ / (1 - λΔ/2), shape ``(..., N)``.
     """
     half = poles * step / 2
-    return torch.log1p(half) - torch.log1p(-half), step / (1 - half)
+    # A difference of two logarithms would lose the digits of a small decay.
+    return 2 * torch.atanh(half), step / (1 - half)

@@ -78,8 +78,7 @@ def controllability_gramian(system: ModalSystem, horizon: float | None = None) -
     Tensor
         Hermitian, complex128, shape ``(..., 2n, 2n)``.
     """
-    if horizon is None:
-        system.require_stable()
+    system.require_finite_norm(horizon)
     exponents, _ = all_modes(system)
     sums = exponents[..., :, None] + exponents.conj()[..., None, :]
     return exponential_moments(sums, 1, time=system.time, horizon=horizon)[0]

@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from numbers import Real
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -13,11 +14,37 @@ from hydropress.systems.moments import Time, wrap_phase
 
 REAL_TOLERANCE = 1e-9
 """A pole counts as real if |Im| is at most this share of its distance to the origin (discrete) or
-of its modulus (continuous): well above rounding, well below any frequency that a trained SSM has."""
+of its modulus (continuous): well above rounding, well below any frequency of a trained SSM."""
 
 
 def _is_real(poles: Tensor) -> Tensor:
     return poles.imag.abs() <= REAL_TOLERANCE * poles.abs()
+
+
+def _check_time(time: Any) -> None:
+    if time not in get_args(Time):
+        raise InvalidArgumentError(f"time={time!r}; required: 'discrete' or 'continuous'")
+
+
+def _finite_numbers(name: str, values: Any, device: torch.device | None = None) -> Tensor:
+    """Return numbers of any kind as complex128; Python's keep all their digits."""
+    try:
+        tensor = torch.as_tensor(values, dtype=torch.complex128, device=device)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"{name} is a {type(values).__name__} ({error}); required: an array or tensor of "
+            "numbers; convert it first"
+        ) from error
+    if not bool(torch.isfinite(torch.view_as_real(tensor)).all()):
+        raise InvalidArgumentError(f"{name} contains NaN or infinity; required: finite numbers")
+    return tensor
+
+
+def _finite_reals(name: str, values: Any, device: torch.device | None = None) -> Tensor:
+    tensor = _finite_numbers(name, values, device)
+    if bool((tensor.imag != 0).any()):
+        raise InvalidArgumentError(f"{name} is complex; required: real numbers, of a real system")
+    return tensor.real
 
 
 @dataclass(frozen=True)
@@ -81,21 +108,25 @@ class ModalSystem:
         Raises
         ------
         InvalidArgumentError
-            If shapes disagree, values are not finite, a pole has Im < 0, a real pole has a complex
-            residue or a discrete pole is zero.
+            If shapes disagree, values are not finite numbers, a pole has Im < 0, a real pole has a
+            complex residue or a discrete pole is zero.
         """
-        if time not in ("discrete", "continuous"):
-            raise InvalidArgumentError(f"time={time!r}; required: 'discrete' or 'continuous'")
-        pole = torch.as_tensor(poles).to(torch.complex128)
-        residue = torch.as_tensor(residues, device=pole.device).to(torch.complex128)
+        _check_time(time)
+        pole = _finite_numbers("poles", poles)
+        residue = _finite_numbers("residues", residues, pole.device)
         if pole.ndim == 0 or pole.shape != residue.shape:
             raise InvalidArgumentError(
                 f"poles of shape {tuple(pole.shape)} with residues of shape "
                 f"{tuple(residue.shape)}; required: equal shapes (..., n)"
             )
-        for name, value in (("poles", pole), ("residues", residue)):
-            if not bool(torch.isfinite(torch.view_as_real(value)).all()):
-                raise InvalidArgumentError(f"{name} contain NaN or infinity; required: finite")
+        D = None
+        if feedthrough is not None:
+            D = _finite_reals("feedthrough", feedthrough, pole.device)
+            if D.shape not in ((), pole.shape[:-1]):
+                raise InvalidArgumentError(
+                    f"feedthrough of shape {tuple(D.shape)} with poles of shape "
+                    f"{tuple(pole.shape)}; required: one number, or one for each system"
+                )
         real = _is_real(pole)
         if bool(((pole.imag < 0) & ~real).any()):
             worst = pole[(pole.imag < 0) & ~real][0].item()
@@ -108,7 +139,9 @@ class ModalSystem:
                 "a real pole has a complex residue; required: a real one, since the system is real"
             )
         pole = torch.where(real, torch.complex(pole.real, torch.zeros_like(pole.real)), pole)
-        residue = torch.where(real, torch.complex(residue.real, torch.zeros_like(pole.real)), residue)
+        residue = torch.where(
+            real, torch.complex(residue.real, torch.zeros_like(pole.real)), residue
+        )
         if time == "discrete":
             if bool((pole == 0).any()):
                 raise InvalidArgumentError(
@@ -118,9 +151,7 @@ class ModalSystem:
             exponents = torch.log(pole)
         else:
             exponents = pole
-        return ModalSystem.from_exponents(
-            exponents, residue, torch.where(real, 1, 2), feedthrough, time=time
-        )
+        return ModalSystem.from_exponents(exponents, residue, torch.where(real, 1, 2), D, time=time)
 
     @staticmethod
     def from_exponents(
@@ -139,7 +170,7 @@ class ModalSystem:
         if feedthrough is None:
             D = exponents.real.new_zeros(batch)
         else:
-            D = torch.as_tensor(feedthrough, device=exponents.device).to(torch.float64)
+            D = torch.as_tensor(feedthrough, dtype=torch.float64, device=exponents.device)
             D = D.expand(batch)
         return ModalSystem(exponents, residues, states, D, time)
 
@@ -158,15 +189,32 @@ class ModalSystem:
         Raises
         ------
         InvalidArgumentError
-            If A is not diagonalisable, or so nearly that its modes cannot be told apart.
+            If shapes disagree, values are not finite real numbers, or A is not diagonalisable, or
+            so nearly not that its modes cannot be told apart.
         """
-        matrix = torch.as_tensor(A).to(torch.float64)
-        order, batch = matrix.shape[-1], matrix.shape[:-2]
-        column = torch.as_tensor(B).to(matrix).reshape(*batch, order)
-        row = torch.as_tensor(C).to(matrix).reshape(*batch, order)
-        feedthrough = None if D is None else torch.as_tensor(D).to(matrix).reshape(batch)
+        _check_time(time)
+        matrix = _finite_reals("A", A)
+        if matrix.ndim < 2 or matrix.shape[-2] != matrix.shape[-1]:
+            raise InvalidArgumentError(
+                f"A of shape {tuple(matrix.shape)}; required: a square matrix (..., n, n)"
+            )
+        order, batch = matrix.shape[-1], tuple(matrix.shape[:-2])
+
+        def part(name: str, values: Any, *shapes: tuple[int, ...]) -> Tensor:
+            tensor = _finite_reals(name, values, matrix.device)
+            allowed = [batch + shape for shape in shapes]
+            if tuple(tensor.shape) not in allowed:
+                raise InvalidArgumentError(
+                    f"{name} of shape {tuple(tensor.shape)} with A of shape "
+                    f"{tuple(matrix.shape)}; required: {' or '.join(map(str, allowed))}; pass one "
+                    "input and one output at a time"
+                )
+            return tensor.reshape(batch + shapes[0])
+
+        column, row = part("B", B, (order,), (order, 1)), part("C", C, (order,), (1, order))
+        feedthrough = None if D is None else part("D", D, (), (1, 1))
         poles, vectors = torch.linalg.eig(matrix)
-        condition = torch.linalg.cond(vectors)
+        condition = torch.linalg.cond(vectors) if order else matrix.new_ones(batch)
         if not bool((condition < 1e12).all()):
             raise InvalidArgumentError(
                 f"A has eigenvectors of condition {condition.max().item():.1e}; required: a "
@@ -221,17 +269,36 @@ class ModalSystem:
             exponents=self.exponents.reshape(*shape, n),
             residues=self.residues.reshape(*shape, n),
             states=self.states.reshape(*shape, n),
-            D=self.D.reshape(*shape),
+            D=self.D.reshape(shape),
         )
 
     def require_stable(self) -> None:
         """Raise :class:`UnstableSystemError`, naming the worst pole, unless all decay."""
-        smallest = self.decay.min()
-        if not bool(smallest > 0):
+        if not bool((self.decay > 0).all()):
             worst = self.poles.flatten()[self.decay.argmin()].item()
             raise UnstableSystemError(
                 f"{self.time}-time pole {worst:.9g} does not decay; required: every pole inside "
                 "the stability region for an infinite horizon; pass a finite horizon or remove it"
+            )
+
+    def require_finite_norm(self, horizon: float | None) -> None:
+        """Raise unless the norm over a horizon, ``None`` for infinite, exists.
+
+        Raises
+        ------
+        UnstableSystemError
+            If the horizon is infinite and a pole does not decay.
+        InvalidArgumentError
+            If the horizon is not a positive number, and in discrete time a whole one.
+        """
+        if horizon is None:
+            self.require_stable()
+            return
+        valid = isinstance(horizon, Real) and math.isfinite(horizon) and horizon > 0
+        if not valid or (self.time == "discrete" and horizon != int(horizon)):
+            kind = "number of samples" if self.time == "discrete" else "duration"
+            raise InvalidArgumentError(
+                f"horizon={horizon!r}; required: a positive {kind}, or None for infinite"
             )
 
     def impulse_response(self, length: int, *, step: float = 1.0) -> Tensor:
@@ -266,8 +333,17 @@ class ModalSystem:
         -------
         Tensor
             complex128, shape ``(..., K)``.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If a point is a pole, not finite, or 0 in discrete time.
         """
-        point = torch.as_tensor(points, device=self.exponents.device).to(torch.complex128)
+        point = _finite_numbers("points of a transfer function", points, self.exponents.device)
+        if point.ndim != 1:
+            raise InvalidArgumentError(
+                f"points of a transfer function have shape {tuple(point.shape)}; required: (K,)"
+            )
         half = (self.states / 2)[..., None]
         total = torch.zeros(*self.batch_shape, len(point), dtype=torch.complex128)
         total = total.to(point.device)
@@ -280,6 +356,13 @@ class ModalSystem:
             else:
                 terms = 1 / (point - exponents[..., None])
             total = total + (half * residues[..., None] * terms).sum(-2)
+        valued = torch.isfinite(torch.view_as_real(total)).all(-1)
+        if not bool(valued.all()):
+            worst = point.expand_as(total)[~valued][0].item()
+            raise InvalidArgumentError(
+                f"the transfer function has no finite value at {worst:.6g}; required: points that "
+                "are no poles, nor 0 in discrete time"
+            )
         return total + self.D[..., None]
 
     def to_state_space(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:

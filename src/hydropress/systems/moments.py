@@ -28,7 +28,7 @@ def wrap_phase(exponents: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _power_means(time: Time, horizon: float) -> tuple[float, ...]:
-    """Return Σ_t (t/L)^p, or ∫ (t/T)^p dt, for p = 0, 1, …"""
+    """Return Σ_t (t/L)^p, or ∫ (t/T)^p dt, for p from 0."""
     powers = range(_SERIES_TERMS + 3)
     if time == "continuous":
         return tuple(horizon / (power + 1) for power in powers)

@@ -1,19 +1,39 @@
-"""H² inner products, norms and errors in closed form."""
+"""H² inner products in closed form; norms and errors as sums of squares, which cannot cancel."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
 from hydropress.systems.gramians import all_modes, controllability_factor
+from hydropress.systems.kernels import modal_kernel
 from hydropress.systems.modal import ModalSystem
 from hydropress.systems.moments import exponential_moments
 
+_NODES = 16
+_PANEL = 4.0
+"""Gauss nodes a panel, and the largest |s| times its width: the rule is exact to rounding."""
 
-def _same_time(first: ModalSystem, second: ModalSystem) -> None:
+_MOST_PANELS = 2**18
+"""Four million samples of every system: some seconds."""
+
+
+def _require_comparable(first: ModalSystem, second: ModalSystem, horizon: float | None) -> None:
     if first.time != second.time:
         raise InvalidArgumentError(
             f"a {first.time}-time and a {second.time}-time system; required: the same time"
         )
+    try:
+        torch.broadcast_shapes(first.batch_shape, second.batch_shape)
+    except RuntimeError as error:
+        raise InvalidArgumentError(
+            f"systems of batch shapes {tuple(first.batch_shape)} and {tuple(second.batch_shape)}; "
+            "required: shapes that broadcast; index or reshape one of them"
+        ) from error
+    first.require_finite_norm(horizon)
+    second.require_finite_norm(horizon)
 
 
 def h2_inner_product(
@@ -37,11 +57,10 @@ def h2_inner_product(
     ------
     UnstableSystemError
         If a pole does not decay and no horizon is given.
+    InvalidArgumentError
+        If the systems differ in time or shape, or the horizon is not positive.
     """
-    _same_time(first, second)
-    if horizon is None:
-        first.require_stable()
-        second.require_stable()
+    _require_comparable(first, second, horizon)
     left = (first.residues * first.states)[..., :, None]
     right = (second.residues * second.states)[..., None, :]
     s, z = first.exponents[..., :, None], second.exponents[..., None, :]
@@ -89,18 +108,40 @@ def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
     -----
     On the infinite horizon the norm is ‖L^T ρ‖ with the Cholesky factor of the Gramian
     (:func:`~hydropress.systems.gramians.controllability_factor`): a sum of squares, in which
-    nothing is subtracted from anything larger than the kernel itself.  On a finite horizon in
-    discrete time the kernel is sampled; in continuous time the closed form is used.
+    nothing is subtracted from anything larger than the kernel itself.  On a finite horizon the
+    kernel is sampled, in continuous time at the nodes of Gauss quadratures: also a sum of squares.
+    Only where a continuous horizon spans more than a million time constants or radians of the
+    fastest mode is the closed form used, in which an error below 10⁻⁷ of the kernel is lost.
     """
+    system.require_finite_norm(horizon)
     if horizon is None:
-        system.require_stable()
         exponents, residues = all_modes(system)
         factor = controllability_factor(exponents, system.time)
         return torch.linalg.vector_norm(factor.mT @ residues[..., None], dim=(-2, -1))
     if system.time == "discrete":
         kernel = system.impulse_response(int(horizon))
         return torch.linalg.vector_norm(kernel, dim=-1)
-    return torch.sqrt(h2_inner_product(system, system, horizon=horizon).clamp_min(0))
+    fastest = torch.where(system.states > 0, system.exponents.detach().abs(), 0.0)
+    span = float(fastest.max()) * horizon if fastest.numel() else 0.0
+    if span <= _PANEL * _MOST_PANELS:
+        return _norm_by_quadrature(system, horizon, max(1, math.ceil(span / _PANEL)))
+    energy = h2_inner_product(system, system, horizon=horizon)
+    positive = energy > 0
+    return torch.where(positive, torch.where(positive, energy, 1.0).sqrt(), 0.0)
+
+
+def _norm_by_quadrature(system: ModalSystem, horizon: float, panels: int) -> Tensor:
+    """Integrate k² from 0 to the horizon by a Gauss rule on each of so many equal panels."""
+    width = horizon / panels
+    places, weights = np.polynomial.legendre.leggauss(_NODES)
+    parts: list[Tensor] = []
+    for place, weight in zip(places.tolist(), weights.tolist(), strict=True):
+        shifted = torch.exp(system.exponents * ((1 + place) / 2 * width))
+        kernel = modal_kernel(
+            system.exponents * width, system.residues * system.states * shifted, panels
+        )
+        parts.append(torch.linalg.vector_norm(kernel, dim=-1) * math.sqrt(weight / 2 * width))
+    return torch.linalg.vector_norm(torch.stack(parts), dim=0)
 
 
 def h2_error(full: ModalSystem, reduced: ModalSystem, *, horizon: float | None = None) -> Tensor:
@@ -109,9 +150,10 @@ def h2_error(full: ModalSystem, reduced: ModalSystem, *, horizon: float | None =
     Notes
     -----
     Right to about 16 - log10(‖k‖ / error) digits: eight at a relative error of 10⁻⁸.  The obvious
-    ‖k‖² - 2⟨k, k_r⟩ + ‖k_r‖² has none left there.
+    ‖k‖² - 2⟨k, k_r⟩ + ‖k_r‖² has none left there.  A finite horizon costs log10(|s| horizon) of
+    them, s the fastest undecayed mode, since phases are multiples of a rounded exponent.
     """
-    _same_time(full, reduced)
+    _require_comparable(full, reduced, horizon)
     return h2_norm(_concatenate_difference(full, reduced), horizon=horizon)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hydropress.errors import InvalidArgumentError
 
@@ -73,6 +74,25 @@ class RecoveryConfig(TrainingConfig):
     learning_rate: float = 2e-3
     warmup: float = 0.1
     checkpoint_every: int = 50
+
+    @classmethod
+    def chosen(
+        cls,
+        num_samples: int,
+        *,
+        epochs: int | None = None,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        seed: int | None = None,
+    ) -> "RecoveryConfig":
+        """Return the defaults with what is given in their place; at most one of the lengths."""
+        if epochs is not None and steps is not None:
+            raise InvalidArgumentError(
+                f"epochs={epochs}, steps={steps}; required: at most one of them; leave one out"
+            )
+        given: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+        config = cls(**{name: value for name, value in given.items() if value is not None})
+        return config if steps is None else config.for_steps(steps, num_samples)
 
     def for_steps(self, steps: int, num_samples: int) -> "RecoveryConfig":
         """Return the configuration whose schedule ends after that many updates."""

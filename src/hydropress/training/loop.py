@@ -90,8 +90,8 @@ def _restore(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
         model.load_state_dict(weights)
     except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise FileFormatError(
-            f"{path}: not a checkpoint of this model ({_first_line(error)}); resume with the model and "
-            "configuration that wrote it, or choose another output folder"
+            f"{path}: not a checkpoint of this model ({_first_line(error)}); resume with the model "
+            "and configuration that wrote it, or choose another output folder"
         ) from error
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}

@@ -61,7 +61,7 @@ def _folder() -> Path:
     return Path(str(files("hydropress.training").joinpath("recipes")))
 
 
-def load_recipe(name_or_path: str | Path) -> Recipe:
+def load_recipe(name_or_path: str | Path, *, seed: int | None = None) -> Recipe:
     """Read a recipe.
 
     Parameters
@@ -69,6 +69,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     name_or_path
         Name of a recipe in the package, or a YAML file with any of the entries ``data``, ``seed``,
         ``model`` (fields of ClassifierConfig) and ``training`` (fields of TrainingConfig).
+    seed
+        Replaces the recipe's own.
 
     Raises
     ------
@@ -89,7 +91,8 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path}: not YAML ({error}); correct it") from error
-    return parse_recipe(content, name=path.stem, source=str(path))
+    recipe = parse_recipe(content, name=path.stem, source=str(path))
+    return recipe if seed is None else replace(recipe, seed=seed)
 
 
 def parse_recipe(content: Any, *, name: str, source: str) -> Recipe:

@@ -45,6 +45,14 @@ class TrainingRun:
     test_accuracy: float | None
     seconds: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers, ready for JSON."""
+        return {
+            "steps": self.steps,
+            "test_accuracy": self.test_accuracy,
+            "seconds": self.seconds,
+        }
+
 
 def train_recipe(
     recipe: Recipe,
@@ -171,8 +179,6 @@ def _write(run: TrainingRun, folder: Path, record: dict[str, Any]) -> None:
                 **record,
                 "versions": versions(),
                 "threads": torch.get_num_threads(),
-                "steps": run.steps,
-                "test_accuracy": run.test_accuracy,
-                "seconds": run.seconds,
+                **run.to_dict(),
             },
         )

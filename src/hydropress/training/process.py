@@ -1,8 +1,12 @@
-"""Asking the C library to reuse memory instead of returning it to the system at every step."""
+"""What a training program sets for its whole process: memory and threads."""
 
 import ctypes
 import platform
 import sys
+
+import torch
+
+from hydropress.errors import InvalidArgumentError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """Parameters of glibc's ``mallopt``, from ``malloc.h``."""
@@ -35,4 +39,14 @@ def keep_freed_memory() -> bool:
         (M_TRIM_THRESHOLD, 2**31 - 1),
         (M_TOP_PAD, 256 * MEBIBYTE),
     )
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+    accepted = [mallopt(parameter, value) == 1 for parameter, value in settings]
+    return all(accepted)
+
+
+def use_threads(count: int | None) -> None:
+    """Make torch use that many CPU threads; None leaves it as it is."""
+    if count is None:
+        return
+    if count < 1:
+        raise InvalidArgumentError(f"threads={count}; required: at least 1")
+    torch.set_num_threads(count)

@@ -1,5 +1,6 @@
 """What a layer really sees: inputs captured from calibration data, and their statistics."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -43,10 +44,8 @@ def capture_inputs(model: nn.Module, layer: nn.Module, sequences: Tensor) -> Ten
     try:
         with torch.no_grad():
             for batch in sequences.split(CAPTURE_BATCH):
-                try:
+                with suppress(_Captured):
                     model(batch)
-                except _Captured:
-                    pass
     finally:
         handle.remove()
     return torch.cat(pieces)
@@ -149,7 +148,7 @@ class WindowStatistics:
 
 
 def window_statistics(signals: LayerSignals) -> WindowStatistics:
-    """Accumulate the statistics, in float64.
+    """Return the statistics in float64; the products run in the signals' precision.
 
     Notes
     -----
@@ -157,20 +156,20 @@ def window_statistics(signals: LayerSignals) -> WindowStatistics:
     second moments, so it costs one product of matrices and L vector additions.  A constant bias
     at the output is free, which centres everything.
     """
-    inputs, outputs = signals.inputs.double(), signals.outputs.double()
+    inputs, outputs = signals.inputs, signals.outputs
     _, count, length = inputs.shape
-    gram = (inputs.mT @ inputs).flip(-1, -2)
+    gram = (inputs.mT @ inputs).double().flip(-1, -2)
     for i in range(length - 2, -1, -1):
         gram[:, i, :-1] += gram[:, i + 1, 1:]
     size = fast_fft_length(2 * length)
     spectra = torch.fft.rfft(inputs, n=size).conj() * torch.fft.rfft(outputs, n=size)
-    cross = torch.fft.irfft(spectra.sum(1), n=size)[:, :length]
+    cross = torch.fft.irfft(spectra.sum(1), n=size)[:, :length].double()
     total = count * length
-    means = inputs.sum(1).cumsum(-1).flip(-1) / total
-    mean = outputs.sum((1, 2)) / total
+    means = inputs.sum(1).double().cumsum(-1).flip(-1) / total
+    mean = outputs.double().sum((1, 2)) / total
     gram -= total * means[:, :, None] * means[:, None, :]
     cross = cross - total * means * mean[:, None]
-    energy = (outputs**2).sum((1, 2)) - total * mean**2
+    energy = outputs.double().square().sum((1, 2)) - total * mean**2
     return WindowStatistics(gram, cross, energy, means, mean)
 
 
@@ -196,12 +195,12 @@ class Spectra:
 
 def input_spectra(signals: LayerSignals) -> Spectra:
     """Return spectra of zero-padded inputs, gathered into bins that widen with frequency."""
-    inputs = signals.inputs.double()
+    inputs = signals.inputs
     size = fast_fft_length(2 * inputs.shape[-1])
     present = torch.fft.rfft(inputs, n=size)
-    original = torch.fft.rfft(signals.original_inputs.double(), n=size)
-    power = (present.abs() ** 2).sum(1)
-    cross = (original * present.conj()).sum(1)
+    original = torch.fft.rfft(signals.original_inputs, n=size)
+    power = torch.view_as_real(present).double().square().sum((1, -1))
+    cross = (original * present.conj()).to(torch.complex128).sum(1)
     frequencies = 2 * torch.pi * torch.arange(power.shape[-1], dtype=torch.float64) / size
     frequencies = frequencies.to(power.device)
     # Every line counts at low frequencies, where trained poles are narrow; wider bins above.

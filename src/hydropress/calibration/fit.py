@@ -1,0 +1,240 @@
+"""Reduction of one layer on the data that it sees."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hydropress.calibration.signals import (
+    LayerSignals,
+    WindowStatistics,
+    input_spectra,
+    predict,
+    window_statistics,
+)
+from hydropress.reduction.balanced import balanced_truncations
+from hydropress.reduction.descent import DescentConfig, descend, refit_residues
+from hydropress.reduction.h2 import optimize_path
+from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.reduce import reduce_path
+from hydropress.reduction.sampled import KernelObjective, SpectralObjective
+from hydropress.reduction.search import Candidates, ladder_of_exponents
+from hydropress.systems.modal import ModalSystem
+from hydropress.systems.norms import h2_norm
+
+
+@dataclass(frozen=True)
+class CalibratedSettings:
+    """How a layer is fitted to its data.
+
+    Attributes
+    ----------
+    held_out
+        Share of the sequences on which starts are compared.
+    energy_penalty
+        See :class:`~hydropress.reduction.descent.DescentConfig`; keeps modes from cancelling each
+        other, so that fine-tuning can move them.
+    half_life
+        Longest half-life of a mode, in multiples of the sequence length.
+    search_iterations, polish_iterations
+        Steps of the descent on spectra and on the window.
+    """
+
+    held_out: float = 0.25
+    energy_penalty: float = 1e-4
+    half_life: float = 2.0
+    search_iterations: int = 25
+    polish_iterations: int = 25
+
+    def search(self, length: int) -> DescentConfig:
+        """Return the settings of the descent on spectra for sequences of a length."""
+        return DescentConfig(
+            max_iterations=self.search_iterations,
+            tolerance=1e-6,
+            decay_floor=math.log(2) / (self.half_life * length),
+            energy_penalty=self.energy_penalty,
+        )
+
+    def polish(self, length: int) -> DescentConfig:
+        """Return the settings of the descent on the window error."""
+        return replace(self.search(length), max_iterations=self.polish_iterations)
+
+
+@dataclass(frozen=True)
+class CalibratedResult:
+    """Reduced systems of one layer, batch shape ``(K,)``.
+
+    Attributes
+    ----------
+    system
+        D refitted.
+    bias
+        Constant at the output, float64, shape ``(K,)``.
+    output_error
+        Root mean square error on held-out sequences over the output's standard deviation, ``(K,)``.
+    starts
+        How many systems each start won.
+    """
+
+    system: ModalSystem
+    bias: Tensor
+    output_error: Tensor
+    starts: dict[str, int]
+
+
+def _spectral_objective(full: ModalSystem, signals: LayerSignals) -> SpectralObjective:
+    """Return the weighted problem: weight S_u', target G S_uu' / S_u'."""
+    spectra = input_spectra(signals)
+    response = full.transfer_function(torch.exp(1j * spectra.frequencies))
+    targets = response * spectra.transfer
+    total = (spectra.power * targets.abs() ** 2).sum(-1, keepdim=True)
+    weights = spectra.power / total.clamp_min(1e-300)
+    energy = h2_norm(full) ** 2
+    # D is fitted from scratch: the target includes the full system's own.
+    return SpectralObjective(spectra.frequencies, weights, targets, energy, True)
+
+
+def _window_objective(full: ModalSystem, statistics: WindowStatistics) -> KernelObjective:
+    gram = statistics.gram
+    length = gram.shape[-1]
+    level = gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-300)
+    jitter = 1e-9 * level[:, None, None] * torch.eye(length, dtype=gram.dtype, device=gram.device)
+    lower = torch.linalg.cholesky(gram + jitter)
+    targets = torch.linalg.solve_triangular(lower, statistics.cross[..., None], upper=False)[..., 0]
+    constants = (statistics.output_energy - (targets**2).sum(-1)).clamp_min(0)
+    rows = torch.arange(len(gram), device=gram.device)
+    return KernelObjective(
+        # Single precision moves the error by 1e-7 of the output, far below what data can tell.
+        lower.mT.float().contiguous(),
+        targets,
+        constants,
+        statistics.output_energy.clamp_min(1e-300),
+        rows,
+        h2_norm(full) ** 2,
+    )
+
+
+def held_out_error(system: ModalSystem, bias: Tensor, signals: LayerSignals) -> Tensor:
+    """Return the root mean square output error over the output's standard deviation, ``(K,)``."""
+    length = signals.inputs.shape[-1]
+    outputs = predict(signals, system.impulse_response(length), system.D).double()
+    wanted = signals.outputs.double()
+    error = (wanted - outputs - bias[:, None, None]).square().mean((1, 2)).sqrt()
+    return error / wanted.std((1, 2)).clamp_min(1e-300)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """Systems with their bias and held-out error, K of each."""
+
+    system: ModalSystem
+    bias: Tensor
+    error: Tensor
+
+    def iterate(self) -> Iterate:
+        return replace(Iterate.from_system(self.system), D=self.system.D)
+
+    def where(self, condition: Tensor, other: "_Fitted") -> "_Fitted":
+        iterate = self.iterate().where(condition, other.iterate())
+        return _Fitted(
+            iterate.to_system(torch.zeros_like(iterate.D), self.system.time),
+            torch.where(condition, self.bias, other.bias),
+            torch.where(condition, self.error, other.error),
+        )
+
+
+def calibrated_starts(
+    full: ModalSystem,
+    orders: tuple[int, ...],
+    signals: LayerSignals,
+    settings: CalibratedSettings,
+) -> dict[int, dict[str, Iterate]]:
+    """Return the starts at every order: the optimum for the input's spectrum, H²'s and BT's.
+
+    Parameters
+    ----------
+    full
+        Bank of batch shape ``(K,)``.
+    orders
+        States per system.
+    signals
+        What the systems get, K rows.
+
+    Returns
+    -------
+    dict
+        From order to starts by name, whose D is the whole feedthrough.
+    """
+    spectral = _spectral_objective(full, signals)
+    candidates = Candidates.of(spectral, *ladder_of_exponents(full))
+    config = settings.search(signals.inputs.shape[-1])
+    weighted = optimize_path(spectral, candidates, orders, time=full.time, config=config, starts={})
+    plain = reduce_path(full, orders=orders, descent=replace(config, energy_penalty=0.0))
+    balanced, _ = balanced_truncations(full, tuple(sorted(orders)))
+    starts: dict[int, dict[str, Iterate]] = {}
+    for unweighted, truncated in zip(plain, balanced, strict=True):
+        order = unweighted.order
+        starts[order] = {
+            "weighted": weighted[order].iterate,
+            "unweighted": replace(Iterate.from_system(unweighted.system), D=full.D),
+            "balanced": replace(Iterate.from_system(truncated), D=full.D),
+        }
+    return starts
+
+
+def reduce_calibrated(
+    full: ModalSystem,
+    starts: dict[str, Iterate],
+    signals: LayerSignals,
+    settings: CalibratedSettings,
+) -> CalibratedResult:
+    """Fit a layer's systems to their own data: outputs wanted, inputs of the compressed prefix.
+
+    Residues, D and a bias are refitted for every start; of each system the start with the smallest
+    error on held-out sequences is polished on the exact error over the window.
+
+    Parameters
+    ----------
+    full
+        Bank of batch shape ``(K,)``.
+    starts
+        From :func:`calibrated_starts`.
+    signals
+        What the systems get and should return, K rows.
+    """
+    count, length = signals.inputs.shape[1:]
+    fit, held_out = signals.split(max(1, round(settings.held_out * count)))
+    config = settings.polish(length)
+    statistics = window_statistics(fit)
+    window = _window_objective(full, statistics)
+
+    def assess(iterate: Iterate) -> _Fitted:
+        system = iterate.to_system(torch.zeros_like(full.D), full.time)
+        kernel = system.impulse_response(length)
+        kernel[:, 0] += system.D
+        bias = statistics.output_mean - (kernel * statistics.input_means).sum(-1)
+        error = held_out_error(system, bias, held_out)
+        return _Fitted(system, bias, torch.where(error.isfinite(), error, torch.inf))
+
+    floor = math.log(config.decay_floor)
+    best, winner = None, torch.zeros_like(full.D, dtype=torch.int64)
+    for index, start in enumerate(starts.values()):
+        floored = replace(start, log_decay=start.log_decay.clamp_min(floor))
+        fitted = assess(refit_residues(window, floored))
+        if best is None:
+            best = fitted
+            continue
+        winner = torch.where(fitted.error < best.error, index, winner)
+        best = fitted.where(fitted.error < best.error, best)
+    assert best is not None
+    polished = descend(window, best.iterate(), config, time=full.time)
+    fitted = assess(polished.iterate)
+    best = fitted.where(fitted.error < best.error, best)
+    counts = torch.bincount(winner, minlength=len(starts)).tolist()
+    return CalibratedResult(
+        best.system,
+        best.bias,
+        best.error,
+        {name: int(number) for name, number in zip(starts, counts, strict=True)},
+    )

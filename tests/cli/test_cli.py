@@ -1,0 +1,174 @@
+"""The command line: results, wrong input, machine-readable output."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hydropress.cli.app import app
+from hydropress.evaluation.metrics import largest_order
+from hydropress.models.checkpoint import load, save
+from tiny import tiny_model, write_idx_folder
+
+RECIPE = """
+model: {channels: 4, num_layers: 2, state_size: 8}
+training: {epochs: 2, batch_size: 16, micro_batch: 16}
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """A working directory with a model, data and a recipe."""
+    monkeypatch.chdir(tmp_path)
+    save(tiny_model(), tmp_path / "model")
+    write_idx_folder(tmp_path / "data")
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def run(*arguments: str, code: int = 0):
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == code, (result.output, result.exception)
+    return result
+
+
+def run_json(*arguments: str):
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+def refused(*arguments: str) -> str:
+    """Return the one line on stderr."""
+    result = run(*arguments, code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith("hydropress: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.endswith("\n")
+    return result.stderr
+
+
+COMPRESS = ("compress", "model", "--calibration", "data", "--samples", "16")
+
+
+def test_every_command_has_help_and_json():
+    listing = run("--help").stdout
+    for command in ("demo", "inspect", "compress", "finetune", "evaluate", "train", "report"):
+        assert command in listing
+        assert "--json" in run(command, "--help").stdout
+
+
+def test_help_is_quick_because_torch_is_not_imported():
+    code = "import sys, hydropress.cli.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_inspect(place):
+    result = run_json("inspect", "model")
+    assert result["total_parameters"] > result["ssm_parameters"] > 0
+    assert [layer["name"] for layer in result["layers"]] == ["blocks.0.ssm", "blocks.1.ssm"]
+    shown = run("inspect", "model").stdout
+    assert "blocks.1.ssm" in shown
+    assert "guaranteed" in shown
+
+
+def test_evaluate(place):
+    result = run_json("evaluate", "model", "--data", "data", "--reference", "model")
+    assert result["agreement"] == 1.0
+    assert result["samples"] == 20
+    shown = run("evaluate", "model", "--data", "data").stdout
+    assert "accuracy" in shown
+    assert "agreement" not in shown
+
+
+def test_compress_writes_a_model_and_what_a_report_needs(place):
+    result = run_json(*COMPRESS, "--order", "2", "--out", "out")
+    assert result["order"] == 2
+    assert [row["method"] for row in result["rows"]] == ["original", "h2"]
+    assert result["rows"][1]["calibrated"] is True
+    assert result["rows"][1]["ssm_parameters"] < result["rows"][0]["ssm_parameters"]
+    assert json.loads((place / "out" / "results.json").read_text()) == result["rows"]
+    assert json.loads((place / "out" / "compression.json").read_text())["seed"] == 0
+    assert load(place / "out").config.state_size == 8
+    page = run_json("report", "out")["report"]
+    assert Path(page).read_text().startswith("<!")
+    assert not list(place.rglob("*.tmp"))
+    # Its own earlier output is replaced.
+    shown = run(*COMPRESS, "--ratio", "0.5", "--out", "out", "--method", "balanced").stdout
+    assert "balanced" in shown
+    assert largest_order(load(place / "out")) == 4
+
+
+def test_compress_without_data_measures_nothing(place):
+    rows = run_json("compress", "model", "--order", "4", "--out", "out", "--calibration", "none")[
+        "rows"
+    ]
+    assert rows[1]["accuracy"] is None
+    assert rows[1]["calibrated"] is False
+    run("report", "out")
+
+
+def test_train_finetune_and_evaluate_what_came_out(place):
+    trained = run_json("train", "tiny.yaml", "--out", "run", "--data", "data")
+    assert trained["steps"] == 6
+    assert run_json("train", "tiny.yaml", "--out", "run", "--data", "data") == trained
+    tuned = ("finetune", "run", "--out", "tuned", "--data", "data")
+    # 48 images are fewer than a batch of 64.
+    assert "batch_size=64 with 48" in refused(*tuned, "--steps", "1")
+
+
+def test_finetune(place):
+    write_idx_folder(place / "more", train=70)
+    command = ("finetune", "model", "--out", "tuned", "--data", "more", "--steps", "2")
+    result = run_json(*command, "--learning-rate", "0.001")
+    assert result["steps"] == 2
+    assert run_json("evaluate", "tuned", "--data", "more")["accuracy"] == result["test_accuracy"]
+    assert "holds another run" in refused(*command, "--learning-rate", "0.002")
+    assert "at most one" in refused(*command, "--epochs", "1")
+
+
+def test_seed_of_training_overrides_the_recipe(place):
+    run("train", "tiny.yaml", "--out", "run", "--data", "data", "--seed", "5")
+    record = json.loads((place / "run" / "training.json").read_text())
+    assert record["recipe"]["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "nowhere"), "'nowhere' is not a directory"),
+        (("evaluate", "data"), "holds no config.json"),
+        (("evaluate", "model", "--data", "nowhere"), "'slice' or a folder"),
+        ((*COMPRESS, "--out", "out"), "exactly one of them"),
+        ((*COMPRESS, "--out", "out", "--ratio", "0.5", "--order", "2"), "exactly one of them"),
+        ((*COMPRESS, "--out", "out", "--ratio", "2"), "ratio=2.0; required"),
+        ((*COMPRESS, "--out", "out", "--order", "0"), "order=0; required"),
+        ((*COMPRESS, "--out", "out", "--order", "2", "--method", "best"), "required: one of h2"),
+        ((*COMPRESS, "--out", "data", "--order", "2"), "not empty"),
+        ((*COMPRESS, "--out", "tiny.yaml", "--order", "2"), "is a file"),
+        ((*COMPRESS[:-1], "900", "--out", "out", "--order", "2"), "from 1 to 48"),
+        (("train", "unknown", "--out", "out"), "recipe 'unknown'"),
+        (("train", "tiny.yaml", "--out", "out", "--data", "model"), "dataset-fashion-mnist"),
+        (("train", "tiny.yaml", "--out", "data", "--data", "data"), "not empty"),
+        (("train", "tiny.yaml", "--out", "out", "--data", "data", "--threads", "0"), "threads=0"),
+        (("finetune", "model", "--out", "out", "--steps", "0"), "max_steps=0"),
+        (("finetune", "model", "--out", "out", "--learning-rate", "-1"), "learning_rate=-1.0"),
+        (("report", "model"), "results.json does not exist"),
+        (("demo", "--out", "data"), "not empty"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(place, arguments, message):
+    before = sorted(place.rglob("*"))
+    assert message in refused(*arguments)
+    assert sorted(place.rglob("*")) == before
+
+
+def test_an_unwritable_place_is_one_line(place):
+    assert "check the path" in refused(
+        *COMPRESS[:2], "--calibration", "none", "--order", "2", "--out", "tiny.yaml/out"
+    )
+
+
+def test_unknown_options_are_refused():
+    assert run("inspect", "--colour", code=2).exit_code == 2

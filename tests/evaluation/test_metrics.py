@@ -1,0 +1,102 @@
+"""Decisions, shares and sizes."""
+
+import pytest
+import torch
+from torch import nn
+
+from hydropress.errors import InvalidArgumentError
+from hydropress.evaluation.evaluate import evaluate
+from hydropress.evaluation.metrics import (
+    accuracy,
+    agreement,
+    count_parameters,
+    count_ssm_parameters,
+    count_states,
+    largest_order,
+    predict,
+)
+from tiny import tiny_images, tiny_model
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 64])
+def test_predict_is_argmax_whatever_the_batch(batch_size):
+    model, data = tiny_model(), tiny_images(20)
+    seen = []
+    decisions = predict(
+        model, data, batch_size=batch_size, progress=lambda *done: seen.append(done)
+    )
+    with torch.no_grad():
+        expected = model(data.sequences()).argmax(-1)
+    assert decisions.dtype == torch.int64
+    assert torch.equal(decisions, expected)
+    assert seen[-1] == (20, 20)
+
+
+def test_predict_switches_dropout_off_and_leaves_the_mode():
+    model = tiny_model(dropout=0.9).train()
+    data = tiny_images(20)
+    assert torch.equal(predict(model, data), predict(model, data))
+    assert model.training
+
+
+def test_predict_restores_the_mode_after_an_error():
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, *_):
+            raise RuntimeError
+
+    model = Broken().train()
+    with pytest.raises(RuntimeError):
+        predict(model, tiny_images(3))
+    assert model.training
+
+
+def test_shares_by_hand():
+    decisions = torch.tensor([0, 1, 2, 3])
+    assert accuracy(decisions, torch.tensor([0, 1, 2, 9])) == 0.75
+    assert agreement(decisions, decisions) == 1.0
+    assert agreement(decisions, torch.tensor([9, 9, 9, 3])) == 0.25
+
+
+@pytest.mark.parametrize("other", [torch.zeros(3), torch.zeros(4, 1)])
+def test_shares_of_unequal_shapes_are_refused(other):
+    with pytest.raises(InvalidArgumentError, match="required: equal"):
+        accuracy(torch.zeros(4), other)
+
+
+def test_no_images_and_no_batch_are_refused():
+    with pytest.raises(InvalidArgumentError, match="at least 1"):
+        predict(tiny_model(), tiny_images(4)[:0])
+    with pytest.raises(InvalidArgumentError, match="at least 1"):
+        predict(tiny_model(), tiny_images(4), batch_size=0)
+
+
+def test_sizes_by_hand():
+    model = tiny_model()  # 2 layers, 4 channels of 8 states: 4 pole pairs each
+    per_layer = 4 * (1 + 4 * (1 + 1 + 2) + 1)  # step, (decay, frequency, C) per pair, D
+    assert count_ssm_parameters(model) == 2 * per_layer
+    others = (1 * 4 + 4) + 2 * (8 * 4 + 8 + 2 * 4) + 2 * 4 + (4 * 10 + 10)
+    assert count_parameters(model) == 2 * per_layer + others
+    # The first mode of S4D-Lin has frequency 0 and still counts as a pair.
+    assert count_states(model) == 2 * 4 * 8
+    assert largest_order(model) == 8
+    assert largest_order(nn.Linear(2, 2)) == 0
+
+
+def test_evaluation_measures_both_models():
+    model, other, data = tiny_model(0), tiny_model(1), tiny_images(20)
+    seen = []
+    result = evaluate(model, data, reference=other, progress=lambda *done: seen.append(done))
+    assert result.accuracy == accuracy(predict(model, data), data.labels)
+    assert result.reference_accuracy == accuracy(predict(other, data), data.labels)
+    assert result.agreement == agreement(predict(model, data), predict(other, data))
+    assert result.standard_error == pytest.approx(
+        (result.accuracy * (1 - result.accuracy) / 20) ** 0.5
+    )
+    assert seen == [(20, 40), (40, 40)]
+    alone = evaluate(model, data)
+    assert alone.agreement is None
+    assert alone.reference_accuracy is None

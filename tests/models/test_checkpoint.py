@@ -1,0 +1,247 @@
+"""Models written to a directory come back bit for bit, whatever happens on the way."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from hydropress.errors import HydropressError, InvalidArgumentError
+from hydropress.models import checkpoint
+from hydropress.models.checkpoint import CONFIG, TENSORS, load, save, save_tensors, write_atomically
+from hydropress.models.classifier import SequenceClassifier, SSMBlock
+from hydropress.models.s4d import S4D
+from ragged import compressed_model
+from tiny import tiny_model
+
+
+def ssm_of(model: SequenceClassifier, index: int):
+    block = model.blocks[index]
+    assert isinstance(block, SSMBlock)
+    return block.ssm
+
+
+MODELS = {
+    "lin": tiny_model,
+    "post": lambda: tiny_model(norm="post", pooling="last", discretization="bilinear"),
+    "legs": lambda: tiny_model(initialization="legs", num_inputs=3, num_classes=2),
+    "real": lambda: tiny_model(initialization="real", state_size=5, bidirectional=True),
+    "float64": lambda: tiny_model().double(),
+    "compressed": compressed_model,
+    "compressed, both ways": lambda: compressed_model(bidirectional=True),
+    "compressed float64": lambda: compressed_model().double(),
+}
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS.keys())
+def test_a_model_comes_back_bit_for_bit(tmp_path, make):
+    model = make()
+    save(model, tmp_path / "a" / "model")
+    again = load(str(tmp_path / "a" / "model"))
+    assert again.config == model.config
+    assert not again.training
+    before, after = model.state_dict(), again.state_dict()
+    assert list(before) == list(after)
+    for name, value in before.items():
+        assert value.dtype == after[name].dtype, name
+        assert torch.equal(value, after[name]), name
+    sequences = torch.randn(2, 50, model.config.num_inputs, dtype=model.decoder.weight.dtype)
+    with torch.no_grad():
+        assert torch.equal(model(sequences), again(sequences))
+    assert all(parameter.requires_grad for parameter in again.parameters())
+    # Saved once more, it is the same file.
+    save(again, tmp_path / "b")
+    for name in (CONFIG, TENSORS):
+        first, second = tmp_path / "a" / "model" / name, tmp_path / "b" / name
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_directory_holds_two_readable_files(tmp_path):
+    save(compressed_model(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CONFIG, TENSORS]
+    description = json.loads((tmp_path / CONFIG).read_text())
+    assert description == {
+        "format": "hydropress-classifier",
+        "version": 1,
+        "config": {
+            "num_inputs": 1,
+            "num_classes": 10,
+            "channels": 4,
+            "num_layers": 2,
+            "state_size": 8,
+            "initialization": "lin",
+            "discretization": "zoh",
+            "bidirectional": False,
+            "step_range": [0.001, 0.1],
+            "norm": "pre",
+            "pooling": "mean",
+            "dropout": 0.1,
+        },
+        "layers": [{"kind": "s4d"}, {"kind": "modal", "pairs": 2, "reals": 2}],
+    }
+
+
+def test_a_loaded_model_does_not_depend_on_its_files(tmp_path):
+    save(tiny_model(0), tmp_path)
+    model = load(tmp_path)
+    sequences = torch.randn(1, 20, 1)
+    before = model(sequences)
+    path = tmp_path / TENSORS
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(model(sequences), before)
+
+
+def test_a_loaded_model_learns(tmp_path):
+    save(compressed_model(), tmp_path)
+    model = load(tmp_path).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(torch.randn(4, 20, 1)).square().mean().backward()
+    before = ssm_of(model, 1).get_parameter("pair_C").detach().clone()
+    optimizer.step()
+    assert not torch.equal(before, ssm_of(model, 1).get_parameter("pair_C"))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        save(tiny_model(), tmp_path / "model")
+        save_tensors({"a": torch.zeros(1)}, tmp_path / "tensors")
+        write_atomically(tmp_path / "text", "text")
+    finally:
+        os.umask(before)
+    files = [tmp_path / "tensors", tmp_path / "text", *(tmp_path / "model").iterdir()]
+    assert len(files) == 4
+    for path in files:
+        assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+class _Stop(BaseException):
+    """Ctrl-C, or whatever else ends a process between two lines."""
+
+
+INTERRUPTED = ["serialize", "write_bytes", "write_text"]
+
+
+@pytest.mark.parametrize("at", INTERRUPTED)
+@pytest.mark.parametrize("error", [_Stop, OSError])
+def test_an_interrupted_save_leaves_the_old_model(tmp_path, monkeypatch, at, error):
+    old, new = tiny_model(0), compressed_model(seed=1)
+    save(old, tmp_path)
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def stop(self: Any, content: Any, *_: Any, **__: Any) -> None:
+        if isinstance(self, Path):
+            # Half of it had reached the disk.
+            half = content[: len(content) // 2]
+            self.open("wb").write(half if isinstance(half, bytes) else half.encode())
+        raise error("no space left")
+
+    with monkeypatch.context() as patch:
+        if at == "serialize":
+            patch.setattr(checkpoint, "serialize", lambda tensors: stop(None, tensors))
+        else:
+            patch.setattr(Path, at, stop)
+        with pytest.raises(error):
+            save(new, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+    load(tmp_path)
+    save(new, tmp_path)
+    assert torch.equal(load(tmp_path).decoder.weight, new.decoder.weight)
+
+
+def test_text_and_tensors_are_written_in_one_step(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, "old ä")
+    assert path.read_text(encoding="utf-8") == "old ä"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no")))
+        for attempt in (
+            lambda: write_atomically(path, "new"),
+            lambda: save_tensors({"a": torch.ones(2)}, path),
+        ):
+            with pytest.raises(OSError, match="no"):
+                attempt()
+    assert path.read_text(encoding="utf-8") == "old ä"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def replace_ssm(model: SequenceClassifier, layer: Any) -> SequenceClassifier:
+    model.blocks[0].ssm = layer
+    return model
+
+
+def with_odd_tensor() -> SequenceClassifier:
+    model = tiny_model()
+    model.encoder.double()
+    return model
+
+
+UNSAVABLE = {
+    "another discretization": lambda: replace_ssm(
+        tiny_model(), S4D(4, 8, discretization="bilinear")
+    ),
+    "another size": lambda: replace_ssm(tiny_model(), S4D(4, 6)),
+    "another kind": lambda: replace_ssm(tiny_model(), torch.nn.Identity()),
+    "mixed precision": with_odd_tensor,
+    "complex": lambda: tiny_model().to(torch.complex64),
+}
+
+
+@pytest.mark.parametrize("make", UNSAVABLE.values(), ids=UNSAVABLE.keys())
+@pytest.mark.filterwarnings("ignore:Complex modules")
+def test_models_that_the_format_does_not_describe_are_refused(tmp_path, make):
+    with pytest.raises(InvalidArgumentError, match="required: "):
+        save(make(), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_file_is_no_place_for_a_model(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    with pytest.raises(InvalidArgumentError, match="is a file"):
+        save(tiny_model(), path)
+    assert path.read_text() == "mine"
+
+
+class _Attack:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> Any:
+        return Path.write_text, (self.target, "attacked")
+
+
+def test_loading_never_unpickles(tmp_path, monkeypatch):
+    save(tiny_model(), tmp_path)
+    attack = _Attack(tmp_path / "attacked")
+    pickle.loads(pickle.dumps(attack))
+    assert (tmp_path / "attacked").exists()  # the attack works
+    (tmp_path / "attacked").unlink()
+    for write in (
+        lambda p: torch.save({"a": attack}, p),
+        lambda p: p.write_bytes(pickle.dumps(attack)),
+    ):
+        write(tmp_path / TENSORS)
+        with pytest.raises(HydropressError, match="safetensors"):
+            load(tmp_path)
+        assert not (tmp_path / "attacked").exists()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("unpickling")
+
+    save(tiny_model(), tmp_path)
+    for module, name in (
+        (pickle, "load"),
+        (pickle, "loads"),
+        (pickle, "Unpickler"),
+        (torch, "load"),
+    ):
+        monkeypatch.setattr(module, name, refuse)
+    load(tmp_path)

@@ -1,0 +1,136 @@
+"""Wrong arguments end in one clear error, at the door."""
+
+import math
+
+import pytest
+import torch
+
+from hydropress.errors import HydropressError, InvalidArgumentError, UnknownNameError
+from hydropress.reduction import registry
+from hydropress.reduction.problem import SpectralWeight
+from hydropress.reduction.reduce import reduce, reduce_path
+from hydropress.reduction.registry import get_method, method_names, register_method
+from hydropress.reduction.result import Outcome
+from hydropress.systems.modal import ModalSystem
+from reduction.problems import METHODS, QUICK, half_circle
+from strategies import bank, build, seeded_bank
+
+FULL = seeded_bank((2,), 2, 1, seed=11)
+FREQUENCIES = half_circle(8)
+
+all_methods = pytest.mark.parametrize("method", METHODS)
+
+
+@all_methods
+@pytest.mark.parametrize("order", [0, -2, 6, 100])
+def test_order_out_of_range(method, order):
+    with pytest.raises(InvalidArgumentError, match=rf"order.*{order}.*required"):
+        reduce(FULL, order, method)
+
+
+@all_methods
+def test_the_largest_system_of_a_bank_limits_the_order(method):
+    small, large = build([-0.5 + 0j], [1.0], [1]), build([-0.5 + 1j, -1 + 2j], [1.0, 1j], [2, 2])
+    full = bank([small, large])
+    assert reduce(full, 4, method, descent=QUICK).system.order.tolist() == [1, 4]
+    with pytest.raises(InvalidArgumentError, match="4"):
+        reduce(full, 5, method)
+
+
+def test_unknown_method_lists_the_registered():
+    with pytest.raises(UnknownNameError) as caught:
+        reduce(FULL, 2, "optimal")
+    message = str(caught.value)
+    assert "'optimal'" in message
+    assert all(name in message for name in method_names())
+    assert isinstance(caught.value, KeyError)
+
+
+@all_methods
+def test_unstable_system(method):
+    with pytest.raises(HydropressError, match="does not decay"):
+        reduce(ModalSystem.siso([[1.0, 0.5]], [[1.0, 1.0]]), 1, method)
+
+
+@all_methods
+@pytest.mark.parametrize("horizon", [0, -3, math.inf, math.nan])
+def test_horizon_that_is_none(method, horizon):
+    with pytest.raises(InvalidArgumentError, match="horizon"):
+        reduce(FULL, 2, method, horizon=horizon)
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "values"),
+    [
+        (FREQUENCIES, -torch.ones(8)),
+        (FREQUENCIES, torch.zeros(8)),
+        (FREQUENCIES, torch.full((8,), math.nan)),
+        (FREQUENCIES, torch.full((8,), math.inf)),
+        (FREQUENCIES, torch.ones(7)),
+        (FREQUENCIES, torch.ones(3, 8)),
+        (torch.full((8,), math.nan), torch.ones(8)),
+    ],
+    ids=["negative", "zero", "nan", "infinite", "too few", "other batch", "frequency nan"],
+)
+def test_weight_that_is_none(frequencies, values):
+    with pytest.raises(InvalidArgumentError, match="weight"):
+        reduce(FULL, 2, "balanced", weight=SpectralWeight(frequencies, values))
+
+
+def test_weights_are_for_discrete_time():
+    continuous = seeded_bank((1,), 2, time="continuous")
+    weight = SpectralWeight(FREQUENCIES, torch.ones(8))
+    with pytest.raises(InvalidArgumentError, match="discrete"):
+        reduce(continuous, 2, weight=weight)
+    with pytest.raises(InvalidArgumentError, match="discrete"):
+        reduce(continuous, 2, fit_feedthrough=True)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"max_order": 4, "orders": (2,)}])
+def test_a_path_has_one_set_of_orders(arguments):
+    with pytest.raises(InvalidArgumentError, match="max_order"):
+        reduce_path(FULL, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"max_order": 0}, {"orders": ()}, {"orders": (2, 0)}])
+def test_a_path_has_positive_orders(arguments):
+    with pytest.raises(InvalidArgumentError, match="required"):
+        reduce_path(FULL, **arguments)
+
+
+def test_a_path_knows_its_orders_only():
+    path = reduce_path(FULL, 4, "balanced")
+    with pytest.raises(InvalidArgumentError, match=r"order 3.*2, 4"):
+        path[3]
+
+
+@pytest.fixture
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+
+@pytest.mark.usefixtures("fresh_registry")
+def test_a_registered_method_is_one_of_them():
+    def keep_the_first(problem):
+        full = problem.full
+        states = full.states.clone()
+        states[:, 1:] = 0
+        system = ModalSystem.from_exponents(full.exponents, full.residues, states, full.D)
+        return [Outcome.direct(system) for _ in problem.orders]
+
+    register_method("first", keep_the_first)
+    assert method_names()[-1] == "first"
+    assert get_method("first") is keep_the_first
+    result = reduce(FULL, 2, "first")
+    assert result.method == "first"
+    assert result.status == "direct"
+    assert torch.equal(result.system.poles[:, 0], FULL.poles[:, 0])
+    expected = reduce(FULL, 2, "balanced").relative_error
+    torch.testing.assert_close(result.certificate.balanced_error, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.usefixtures("fresh_registry")
+def test_a_name_is_taken_once():
+    with pytest.raises(InvalidArgumentError, match=r"'h2'.*another name"):
+        register_method("h2", get_method("balanced"))
+    assert get_method("h2") is not get_method("balanced")

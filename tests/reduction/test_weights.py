@@ -1,0 +1,142 @@
+"""Errors weighted by a spectrum, and the feedthrough as one more unknown."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import oracles
+from hydropress.reduction.problem import SpectralWeight
+from hydropress.reduction.reduce import reduce
+from hydropress.systems.norms import h2_norm
+from reduction.problems import (
+    METHODS,
+    QUICK,
+    assert_close_errors,
+    error_kernel,
+    half_circle,
+    independent_error,
+    problem,
+    reduced,
+    weighted_error,
+)
+from strategies import s4d_bank, seeded_bank
+
+FULL = seeded_bank((2,), 4, 1, seed=5, decays=(0.05, 1.0))
+FREQUENCIES = half_circle(512)  # kernels have died out, 0.95^512 = 4e-12, before they wrap
+LOW = 1 / (0.05 + FREQUENCIES) ** 2
+
+all_methods = pytest.mark.parametrize("method", METHODS)
+
+
+@all_methods
+def test_constant_weight_is_no_weight(method):
+    weight = SpectralWeight(FREQUENCIES, torch.full((512,), 3.0))
+    weighted = reduce(FULL, 4, method, weight=weight, descent=QUICK)
+    plain = reduce(FULL, 4, method, descent=QUICK)
+    torch.testing.assert_close(weighted.relative_error, plain.relative_error, rtol=1e-6, atol=0)
+    balanced = plain.certificate.balanced_error
+    torch.testing.assert_close(weighted.certificate.balanced_error, balanced, rtol=1e-6, atol=0)
+
+
+def test_weighting_pays_in_its_own_metric_and_costs_in_the_other():
+    weight = SpectralWeight(FREQUENCIES, LOW)
+    weighted, plain = reduce(FULL, 2, weight=weight), reduce(FULL, 2)
+    for row in range(2):
+        values = LOW.numpy()
+        own = weighted_error(FREQUENCIES, values, FULL[row], weighted.system[row])
+        other = weighted_error(FREQUENCIES, values, FULL[row], plain.system[row])
+        assert own < 0.99 * other
+        assert oracles.h2_error(FULL[row], weighted.system[row]) > oracles.h2_error(
+            FULL[row], plain.system[row]
+        )
+    assert bool((weighted.relative_error <= weighted.certificate.balanced_error).all())
+
+
+def test_no_small_change_of_a_weighted_optimum_is_better():
+    weight = SpectralWeight(FREQUENCIES, LOW)
+    result = reduce(FULL[:1], 2, weight=weight, fit_feedthrough=True)
+    assert bool(result.converged.all())
+    small = result.system[0]
+    best = weighted_error(FREQUENCIES, LOW.numpy(), FULL[0], small)
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        moves = torch.from_numpy(generator.standard_normal((5, small.num_poles))) * 1e-3
+        moved = replace(
+            small,
+            exponents=small.exponents * torch.exp(torch.complex(moves[0], moves[1])),
+            residues=small.residues * torch.exp(torch.complex(moves[2], moves[3])),
+            D=small.D * (1 + moves[4, 0]),
+        )
+        assert weighted_error(FREQUENCIES, LOW.numpy(), FULL[0], moved) > best
+
+
+def test_every_system_has_its_own_weight():
+    values = torch.stack([LOW, LOW.flip(0)])
+    together = reduce(FULL, 2, weight=SpectralWeight(FREQUENCIES, values))
+    for row in range(2):
+        weight = SpectralWeight(FREQUENCIES, values[row])
+        alone = reduce(FULL[row : row + 1], 2, weight=weight)
+        assert_close_errors(together.relative_error[row : row + 1], alone.relative_error)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_weights_of_any_dtype(dtype):
+    values = torch.where(FREQUENCIES < 1, 100, 1)
+    result = reduce(FULL, 2, weight=SpectralWeight(FREQUENCIES, values.to(dtype)))
+    expected = reduce(FULL, 2, weight=SpectralWeight(FREQUENCIES, values.double()))
+    assert_close_errors(result.relative_error, expected.relative_error)
+
+
+def test_frequencies_without_weight_do_not_count():
+    band = torch.lt(FREQUENCIES, math.pi / 3)
+    weight = SpectralWeight(FREQUENCIES, band.double())
+    cropped = SpectralWeight(FREQUENCIES[band], torch.ones(int(band.sum())))
+    first, second = reduce(FULL, 2, weight=weight), reduce(FULL, 2, weight=cropped)
+    assert_close_errors(first.relative_error, second.relative_error)
+
+
+@all_methods
+def test_fitted_feedthrough_is_never_worse(method):
+    free = reduce(FULL, 2, method, fit_feedthrough=True, descent=QUICK)
+    fixed = reduce(FULL, 2, method, descent=QUICK)
+    assert bool((free.relative_error <= fixed.relative_error * (1 + 1e-9)).all())
+    for row in range(2):
+        # D stands for one sample of the kernel: the first.
+        kernel = error_kernel(FULL[row], free.system[row], 600)
+        kernel[0] += float(FULL.D[row] - free.system.D[row])
+        expected = np.linalg.norm(kernel) / float(h2_norm(FULL[row]))
+        assert float(free.relative_error[row]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_fitted_feedthrough_pays():
+    full = s4d_bank(3, 8, seed=24)
+    free = reduce(full, 2, fit_feedthrough=True).relative_error
+    fixed = reduce(full, 2).relative_error
+    assert bool((free <= fixed * (1 + 1e-9)).all())
+    assert bool((free < 0.999 * fixed).any())
+
+
+def test_fitted_feedthrough_is_never_worse_under_a_weight():
+    posed = problem("weighted")
+    free = reduce(posed.system, posed.order, fit_feedthrough=True, **posed.options)
+    fixed = reduced("h2", "weighted")
+    assert bool((free.relative_error <= fixed.relative_error * (1 + 1e-9)).all())
+    for row in range(2):
+        full, small = posed.system[row], free.system[row]
+        expected = independent_error(posed, row, full, small)
+        assert float(free.relative_error[row]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_small_error_with_fitted_feedthrough_is_still_right():
+    # The squared error is 1e-16 of what it is a difference of.
+    full = seeded_bank((1,), 2, seed=25)
+    weak = full.residues * torch.tensor([1.0, 1e-8])
+    system = replace(full, residues=weak)
+    result = reduce(system, 2, fit_feedthrough=True)
+    kernel = error_kernel(system[0], result.system[0], 3000)
+    kernel[0] += float(system.D[0] - result.system.D[0])
+    expected = np.linalg.norm(kernel) / float(h2_norm(system[0]))
+    assert float(result.relative_error[0]) == pytest.approx(expected, rel=1e-3)

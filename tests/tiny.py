@@ -1,0 +1,64 @@
+"""Models and data small enough that a test trains them in a second."""
+
+import gzip
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hydropress.data.images import ImageSequences
+from hydropress.models.classifier import ClassifierConfig, SequenceClassifier
+
+CONFIG = ClassifierConfig(channels=4, num_layers=2, state_size=8)
+SIDE = 6
+
+
+def tiny_model(seed: int = 0, **changes: Any) -> SequenceClassifier:
+    torch.manual_seed(seed)
+    return SequenceClassifier(replace(CONFIG, **changes)).eval()
+
+
+def tiny_arrays(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose brightness tells their class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 10, count)
+    noise = generator.integers(0, 40, (count, SIDE, SIDE))
+    return (noise + 20 * labels[:, None, None]).astype(np.uint8), labels.astype(np.uint8)
+
+
+def tiny_images(count: int, seed: int = 0) -> ImageSequences:
+    images, labels = tiny_arrays(count, seed)
+    return ImageSequences(
+        torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)), 0.3, 0.35
+    )
+
+
+def write_idx_folder(folder: Path, train: int = 48, test: int = 20) -> Path:
+    """Write four files in the format of the original data."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for prefix, count, seed in (("train", train, 0), ("t10k", test, 1)):
+        images, labels = tiny_arrays(count, seed)
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            header = struct.pack(f">{1 + values.ndim}I", 0x0800 + values.ndim, *values.shape)
+            path = folder / f"{prefix}-{name}-ubyte.gz"
+            path.write_bytes(gzip.compress(header + values.tobytes()))
+    return folder
+
+
+def write_slice(path: Path, train: int = 48, test: int = 20) -> Path:
+    """Write a file in the format of the shipped slice."""
+    (train_images, train_labels), (test_images, test_labels) = (
+        tiny_arrays(train, 0),
+        tiny_arrays(test, 1),
+    )
+    np.savez_compressed(
+        path,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+    )
+    return path

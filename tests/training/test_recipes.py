@@ -1,0 +1,123 @@
+"""Recipes: what is in them, and what is refused."""
+
+import pytest
+import yaml
+
+from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
+from hydropress.models.classifier import ClassifierConfig
+from hydropress.training.config import RecoveryConfig, TrainingConfig
+from hydropress.training.recipes import Recipe, load_recipe, parse_recipe, recipe_names
+
+
+def test_the_shipped_recipe_is_what_the_shipped_model_was_trained_with():
+    assert recipe_names() == ("sequential-fashion-mnist",)
+    recipe = load_recipe("sequential-fashion-mnist")
+    assert (recipe.data, recipe.seed) == ("fashion-mnist", 0)
+    assert recipe.model == ClassifierConfig(
+        channels=64, num_layers=4, state_size=64, initialization="lin", dropout=0.1
+    )
+    assert recipe.training == TrainingConfig(
+        epochs=8,
+        batch_size=64,
+        micro_batch=32,
+        learning_rate=4e-3,
+        ssm_learning_rate=1e-3,
+        weight_decay=0.01,
+        warmup=0.15,
+        seed=0,
+    )
+
+
+def test_yaml_round_trip(tmp_path):
+    recipe = Recipe(
+        "mine",
+        seed=7,
+        model=ClassifierConfig(channels=8, step_range=(1e-4, 0.5), initialization="inv"),
+        training=TrainingConfig(epochs=2, max_steps=5, learning_rate=1e-5),
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(recipe.to_dict()))
+    assert load_recipe(path) == recipe
+    assert load_recipe(path).training.seed == 7
+
+
+def test_the_seed_can_be_replaced_also_by_zero():
+    assert load_recipe("sequential-fashion-mnist", seed=3).training.seed == 3
+    recipe = Recipe("a", seed=5)
+    assert parse_recipe(recipe.to_dict(), name="a", source="a").seed == 5
+    assert load_recipe("sequential-fashion-mnist", seed=0).seed == 0
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("training: {learning_rate: 4e-3, weight_decay: 0}\n")
+    training = load_recipe(path).training
+    assert (training.learning_rate, training.weight_decay) == (4e-3, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle: {}", "unknown entry 'modle'; required: any of data, seed, model, training"),
+        ("model: {chanels: 3}", "model: unknown entry 'chanels'; required: any of num_inputs"),
+        ("training: {seed: 3}", "training: unknown entry 'seed'"),
+        ("model: {channels: 3.5}", "model.channels: 3.5; required: a whole number"),
+        ("model: {channels: true}", "model.channels: True; required: a whole number"),
+        ("model: {bidirectional: 1}", "required: true or false"),
+        ("model: {initialization: best}", "required: one of lin, inv, legs, real"),
+        ("model: {step_range: [1]}", "required: a list of 2 numbers"),
+        ("model: {step_range: [a, b]}", "required: a number"),
+        ("training: {learning_rate: fast}", "'fast'; required: a number"),
+        ("training: {max_steps: many}", "'many'; required: a whole number"),
+        ("seed: x", "seed: 'x'; required: a whole number"),
+        ("data: cifar", "'cifar'; required: one of fashion-mnist"),
+        ("model: 3", "required: entries"),
+        ("- 1", "required: entries"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(FileFormatError, match=r"wrong\.yaml") as caught:
+        load_recipe(path)
+    assert message in str(caught.value)
+
+
+def test_an_empty_recipe_has_the_defaults(tmp_path):
+    path = tmp_path / "empty.yaml"
+    path.write_text("")
+    assert load_recipe(path) == Recipe("empty")
+
+
+def test_unknown_recipes_list_the_known():
+    with pytest.raises(DataNotFoundError, match="sequential-fashion-mnist"):
+        load_recipe("sequential-cifar")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"max_steps": 0},
+        {"micro_batch": -1},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"warmup": 1.5},
+        {"seed": -1},
+    ],
+)
+def test_impossible_configurations_are_refused(wrong):
+    with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
+        TrainingConfig(**wrong)
+
+
+def test_recovery_is_chosen_by_epochs_or_by_steps():
+    assert RecoveryConfig.chosen(4096) == RecoveryConfig()
+    assert RecoveryConfig.chosen(4096, epochs=3, seed=0).total_steps(4096) == 192
+    assert RecoveryConfig.chosen(4096, steps=100).total_steps(4096) == 100
+    assert RecoveryConfig.chosen(4096, steps=3, learning_rate=0.0).learning_rate == 0.0
+    with pytest.raises(InvalidArgumentError, match="at most one"):
+        RecoveryConfig.chosen(4096, epochs=1, steps=1)
+    with pytest.raises(InvalidArgumentError, match="max_steps=0"):
+        RecoveryConfig.chosen(4096, steps=0)

@@ -1,0 +1,109 @@
+"""From recipe to model, and from compressed to recovered."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hydropress.data.fashion_mnist import load_full
+from hydropress.errors import DataNotFoundError, InvalidArgumentError
+from hydropress.evaluation.metrics import accuracy, predict
+from hydropress.models.checkpoint import load
+from hydropress.models.classifier import SequenceClassifier
+from hydropress.training.config import RecoveryConfig, TrainingConfig
+from hydropress.training.loop import fit
+from hydropress.training.recipes import Recipe
+from hydropress.training.train import finetune, train_recipe
+from tiny import CONFIG, tiny_images, tiny_model, write_idx_folder
+
+TRAINING = TrainingConfig(epochs=2, batch_size=16, micro_batch=16, learning_rate=0.02)
+RECIPE = Recipe("tiny", seed=3, model=CONFIG, training=TRAINING)
+
+
+@pytest.fixture
+def data_folder(tmp_path) -> Path:
+    return write_idx_folder(tmp_path / "data")
+
+
+def test_a_recipe_is_seed_model_fit_and_nothing_else(tmp_path, data_folder):
+    run = train_recipe(RECIPE, tmp_path / "run", data_folder)
+    torch.manual_seed(3)
+    model = SequenceClassifier(CONFIG)
+    fit(model, load_full("train", data_folder), RECIPE.training)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, run.model.state_dict()[name])
+    test = load_full("test", data_folder)
+    assert run.test_accuracy == accuracy(predict(model, test), test.labels)
+    assert run.steps == 6
+    assert not run.model.training
+    saved = load(tmp_path / "run" / "model")
+    assert torch.equal(predict(saved, test), predict(model, test))
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert record["steps"] == 6
+    assert record["test_accuracy"] == run.test_accuracy
+    assert record["sequences"] == 48
+    assert record["threads"] == torch.get_num_threads()
+    assert record["recipe"] == {"name": "tiny", **RECIPE.to_dict()}
+    assert set(record["versions"]) == {"hydropress", "torch", "python"}
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+
+
+def test_running_again_gives_the_same_without_training(tmp_path, data_folder):
+    first = train_recipe(RECIPE, tmp_path / "run", data_folder)
+    steps = []
+    second = train_recipe(
+        RECIPE, tmp_path / "run", data_folder, progress=lambda *s: steps.append(s)
+    )
+    assert steps == []
+    assert second.test_accuracy == first.test_accuracy
+    assert second.seconds == first.seconds
+
+
+def test_a_changed_recipe_is_refused(tmp_path, data_folder):
+    train_recipe(RECIPE, tmp_path / "run", data_folder)
+    for changed in (
+        Recipe("tiny", seed=4, model=CONFIG, training=TRAINING),
+        Recipe("tiny", seed=3, training=TRAINING),
+    ):
+        with pytest.raises(InvalidArgumentError, match="holds another run"):
+            train_recipe(changed, tmp_path / "run", data_folder)
+
+
+def test_missing_data_leave_no_folder(tmp_path):
+    with pytest.raises(DataNotFoundError):
+        train_recipe(RECIPE, tmp_path / "run", tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_finetune_returns_a_new_model_and_reports(tmp_path):
+    model, data, test = tiny_model(), tiny_images(48), tiny_images(20, seed=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    config = RecoveryConfig(batch_size=16).for_steps(4, len(data))
+    run = finetune(model, data, config, test=test)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not torch.equal(run.model.decoder.weight, model.decoder.weight)
+    assert run.steps == 4
+    assert run.test_accuracy == accuracy(predict(run.model, test), test.labels)
+    assert finetune(model, data, config).test_accuracy is None
+
+
+def test_finetune_resumes_in_a_folder_and_only_from_the_same_model(tmp_path):
+    model, data = tiny_model(dropout=0.3), tiny_images(48)
+    config = RecoveryConfig(batch_size=16).for_steps(4, len(data))
+    straight = finetune(model, data, config)
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) == 2
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model, data, config, folder=tmp_path / "run", stop=stop)
+    with pytest.raises(InvalidArgumentError, match=r"model .* there"):
+        finetune(tiny_model(seed=1, dropout=0.3), data, config, folder=tmp_path / "run")
+    run = finetune(model, data, config, folder=tmp_path / "run")
+    for name, value in straight.model.state_dict().items():
+        assert torch.equal(value, run.model.state_dict()[name])
+    saved = load(tmp_path / "run" / "model")
+    assert torch.equal(predict(saved, data), predict(run.model, data))
