@@ -1,6 +1,6 @@
 """Draw the picture of the README from a demo's results.
 
-    python benchmarks/draw_accuracy.py [--results RESULTS.json] [--out PICTURE.svg]
+python benchmarks/draw_accuracy.py [--results RESULTS.json] [--out PICTURE.svg]
 """
 
 import argparse
