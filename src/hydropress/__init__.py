@@ -1,14 +1,17 @@
 """H²-optimal compression of trained deep state space models."""
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-from hydropress.compress import compress
-from hydropress.models.checkpoint import load, save
-from hydropress.reduction.reduce import reduce, reduce_path
-from hydropress.reduction.registry import register_method
-from hydropress.systems.gramians import hankel_singular_values
-from hydropress.systems.modal import ModalSystem
-from hydropress.systems.norms import h2_error, h2_norm
+if TYPE_CHECKING:
+    from hydropress.compress import compress
+    from hydropress.models.checkpoint import load, save
+    from hydropress.reduction.reduce import reduce, reduce_path
+    from hydropress.reduction.registry import register_method
+    from hydropress.systems.gramians import hankel_singular_values
+    from hydropress.systems.modal import ModalSystem
+    from hydropress.systems.norms import h2_error, h2_norm
 
 __version__ = version("hydropress")
 
@@ -25,3 +28,28 @@ __all__ = [
     "register_method",
     "save",
 ]
+
+# Where each name lives.  They are imported at first use: torch takes a second, which the command
+# line's help and its error messages should not.
+_HOMES = {
+    "ModalSystem": "systems.modal",
+    "compress": "compress",
+    "h2_error": "systems.norms",
+    "h2_norm": "systems.norms",
+    "hankel_singular_values": "systems.gramians",
+    "load": "models.checkpoint",
+    "reduce": "reduction.reduce",
+    "reduce_path": "reduction.reduce",
+    "register_method": "reduction.registry",
+    "save": "models.checkpoint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

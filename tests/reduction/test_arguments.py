@@ -37,6 +37,11 @@ def test_the_largest_system_of_a_bank_limits_the_order(method):
         reduce(full, 5, method)
 
 
+def test_a_bank_of_nothing():
+    with pytest.raises(InvalidArgumentError, match="at least one system"):
+        reduce(FULL[:0], 2)
+
+
 def test_unknown_method_lists_the_registered():
     with pytest.raises(UnknownNameError) as caught:
         reduce(FULL, 2, "optimal")

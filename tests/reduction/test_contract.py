@@ -193,12 +193,6 @@ def test_one_system_without_batch_axes(method):
     torch.testing.assert_close(result.relative_error, together, rtol=1e-6, atol=0)
 
 
-@all_methods
-def test_empty_batch(method):
-    result = reduce(s4d_bank(2, 8)[:0], 2, method)
-    assert result.system.batch_shape == result.relative_error.shape == (0,)
-
-
 @pytest.mark.parametrize("method", ITERATIVE)
 def test_no_pole_decays_slower_than_the_floor(method):
     # Slower poles than the floor are the system's best: only the floor keeps them out.

@@ -124,6 +124,12 @@ def held_out_error(system: ModalSystem, bias: Tensor, signals: LayerSignals) -> 
     return error / wanted.std((1, 2)).clamp_min(1e-300)
 
 
+def matching_bias(system: ModalSystem, signals: LayerSignals) -> Tensor:
+    """Return the constants at the outputs that match their means, float64, shape ``(K,)``."""
+    outputs = predict(signals, system.impulse_response(signals.inputs.shape[-1]), system.D)
+    return (signals.outputs - outputs).double().mean((1, 2))
+
+
 @dataclass(frozen=True)
 class _Fitted:
     """Systems with their bias and held-out error, K of each."""
@@ -231,10 +237,11 @@ def reduce_calibrated(
     polished = descend(window, best.iterate(), config, time=full.time)
     fitted = assess(polished.iterate)
     best = fitted.where(fitted.error < best.error, best)
+    bias = matching_bias(best.system, signals)
     counts = torch.bincount(winner, minlength=len(starts)).tolist()
     return CalibratedResult(
         best.system,
-        best.bias,
-        best.error,
+        bias,
+        held_out_error(best.system, bias, held_out),
         {name: int(number) for name, number in zip(starts, counts, strict=True)},
     )

@@ -11,9 +11,10 @@ from hydropress.calibration.fit import (
     CalibratedSettings,
     calibrated_starts,
     held_out_error,
+    matching_bias,
     reduce_calibrated,
 )
-from hydropress.calibration.signals import LayerSignals, predict
+from hydropress.calibration.signals import LayerSignals
 from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.iterate import Iterate
@@ -154,6 +155,8 @@ class LayerReducer:
             calibration data.
         """
         full = layer.system()
+        largest = int(full.order.max())
+        orders = tuple(sorted({min(order, largest) for order in orders}))
         if method == "h2" and inputs is not None:
             signals = LayerSignals.of(layer, inputs, inputs)
             starts = calibrated_starts(full.reshape(-1), orders, signals, settings)
@@ -170,12 +173,13 @@ class LayerReducer:
         Parameters
         ----------
         order
-            One of the orders prepared.
+            One of the orders prepared; a layer of fewer states keeps them.
         inputs, present
             What the layer gets in the original model and in the compressed prefix, shape
             ``(n, H, L)``, if there are calibration data.
         """
         full = self.layer.system()
+        order = min(order, int(full.order.max()))
         shape, flat = full.batch_shape, full.reshape(-1)
         bias, output_error, starts = torch.zeros_like(flat.D), None, {}
         if inputs is None or present is None:
@@ -188,8 +192,8 @@ class LayerReducer:
                 output_error = result.output_error.reshape(shape)
             else:
                 reduced = self.reduced[order]
-                bias, error = _matched_means(reduced.reshape(-1), signals)
-                output_error = error.reshape(shape)
+                bias = matching_bias(reduced.reshape(-1), signals)
+                output_error = held_out_error(reduced.reshape(-1), bias, signals).reshape(shape)
         total_bias = bias.reshape(shape).sum(0)
         if self.layer.bias is not None:
             total_bias = total_bias + self.layer.bias.detach()
@@ -205,11 +209,3 @@ class LayerReducer:
             reduced,
         )
         return replacement.to(self.layer.D.dtype), report
-
-
-def _matched_means(system: ModalSystem, signals: LayerSignals) -> tuple[Tensor, Tensor]:
-    """Return the bias that matches the mean output, and the output error with it, ``(K,)``."""
-    length = signals.inputs.shape[-1]
-    outputs = predict(signals, system.impulse_response(length), system.D)
-    bias = (signals.outputs - outputs).double().mean((1, 2))
-    return bias, held_out_error(system, bias, signals)

@@ -256,4 +256,6 @@ def _bad_values(model: SequenceClassifier) -> list[str]:
                 problems.append(f"blocks.{index}.ssm has a row that is none of its systems")
             if not bool((layer.step_size > 0).all()):
                 problems.append(f"blocks.{index}.ssm.step_size is not positive")
+            if not bool((layer.real_sign.abs() == 1).all()):
+                problems.append(f"blocks.{index}.ssm.real_sign is neither 1 nor -1")
     return problems

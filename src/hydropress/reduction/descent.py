@@ -1,6 +1,7 @@
 """Damped Newton descent on poles, residues and feedthrough, batched, never uphill."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ MODE_ENERGY_LIMIT = 1e6
 """Steps to modes of more than this multiple of the system's energy are refused.  Such modes only
 cancel each other; the error, a difference of their energies, keeps ten digits at this limit."""
 
+MAX_LOG_DECAY = 3.5
+NEWTON_STEPS, GRADIENT_STEPS = 100, 500
+
 
 @dataclass(frozen=True)
 class DescentConfig:
@@ -21,7 +25,8 @@ class DescentConfig:
     Attributes
     ----------
     max_iterations
-        Accepted and refused steps together.
+        Accepted and refused steps together; if not given, 100 of Newton's or 500 of the
+        gradient's.
     tolerance
         On the stationarity residual: the largest |cosine| between the residual, scaled by ‖k‖,
         and a direction of change.
@@ -31,9 +36,9 @@ class DescentConfig:
         Weight of Σ mode energies / ‖k‖² beside the squared relative error.
     """
 
-    max_iterations: int = 100
+    max_iterations: int | None = None
     tolerance: float = 1e-9
-    decay_floor: float = 1e-9
+    decay_floor: float = 1e-12
     energy_penalty: float = 0.0
 
 
@@ -171,15 +176,19 @@ def _solve(matrix: Tensor, second: Tensor, gradient: Tensor, damping: Tensor) ->
     return torch.cholesky_solve(-gradient[..., None], factor)[..., 0]
 
 
-def _moved(iterate: Iterate, step: Tensor, config: DescentConfig) -> Iterate:
+def _within(log_decay: Tensor, states: Tensor, config: DescentConfig, time: Time) -> Tensor:
+    """Clamp decays to the floor and, in discrete time, to a pole of e^{-33}, which is none."""
+    low, high = math.log(config.decay_floor), MAX_LOG_DECAY if time == "discrete" else math.inf
+    return torch.where(states > 0, log_decay.clamp(low, high), log_decay)
+
+
+def _moved(iterate: Iterate, step: Tensor, config: DescentConfig, time: Time) -> Iterate:
     K, m = iterate.states.shape
     parts = step[:, :-1].reshape(K, m, 4)
     # One step never changes a decay by more than e², which keeps the quadratic model honest.
     log_decay = iterate.log_decay + parts[..., 0].clamp(-2, 2)
-    floor = torch.log(torch.as_tensor(config.decay_floor, dtype=torch.float64))
-    log_decay = torch.where(iterate.states > 0, log_decay.clamp(float(floor), 3.5), log_decay)
     return Iterate(
-        log_decay,
+        _within(log_decay, iterate.states, config, time),
         iterate.frequency + parts[..., 1],
         iterate.residues + torch.complex(parts[..., 2], parts[..., 3]),
         iterate.states,
@@ -224,6 +233,7 @@ def descend(
     """
     K = objective.num_systems
     device = start.states.device
+    start = replace(start, log_decay=_within(start.log_decay, start.states, config, time))
     final = start
     evaluation = objective.evaluate(start)
     merit = _merit(start, evaluation, objective, config, time)
@@ -238,7 +248,7 @@ def descend(
     merit = merit[alive]
     damping = torch.full_like(merit, 1e-3)
     refused = torch.zeros_like(alive)
-    for _ in range(config.max_iterations):
+    for _ in range(NEWTON_STEPS if config.max_iterations is None else config.max_iterations):
         gradient, matrix, second = _derivatives(current, evaluation, sub, config, time)
         active = _active(current, sub.fits_feedthrough)
         # A pole that rests on the decay floor and is pushed below it stays there.
@@ -269,7 +279,7 @@ def descend(
         both = mask[:, :, None] * mask[:, None, :] * scale[:, :, None] * scale[:, None, :]
         idle = torch.diag_embed(1 - mask)
         step = _solve(matrix * both + idle, second * both, gradient, damping) * scale * mask
-        trial = _moved(current, step, config)
+        trial = _moved(current, step, config, time)
         trial_evaluation = sub.evaluate(trial)
         trial_merit = _merit(trial, trial_evaluation, sub, config, time)
         better = trial_merit < merit
@@ -376,12 +386,7 @@ def stationarity_of(objective: Objective, iterate: Iterate, *, time: Time) -> Te
 
 
 def descend_gradient(
-    objective: Objective,
-    start: Iterate,
-    config: DescentConfig,
-    *,
-    time: Time,
-    max_iterations: int = 500,
+    objective: Objective, start: Iterate, config: DescentConfig, *, time: Time
 ) -> tuple[Iterate, Tensor]:
     """Minimise by steepest descent with Armijo's rule; never uphill.
 
@@ -390,19 +395,19 @@ def descend_gradient(
     iterate, iterations
         The second int64 of shape ``(K,)``.
     """
-    current = start
+    current = replace(start, log_decay=_within(start.log_decay, start.states, config, time))
     evaluation = objective.evaluate(current)
     merit = _merit(current, evaluation, objective, config, time)
     length = torch.full_like(merit, 1e-2)
     iterations = torch.zeros_like(merit, dtype=torch.int64)
-    for _ in range(max_iterations):
+    for _ in range(GRADIENT_STEPS if config.max_iterations is None else config.max_iterations):
         gradient, _, _ = _derivatives(current, evaluation, objective, config, time)
         gradient = torch.where(_active(current, objective.fits_feedthrough), gradient, 0.0)
         square = (gradient**2).sum(-1)
         moving = (length * square > 1e-16) & torch.isfinite(merit)
         if not bool(moving.any()):
             break
-        trial = _moved(current, -length[:, None] * gradient, config)
+        trial = _moved(current, -length[:, None] * gradient, config, time)
         trial_evaluation = objective.evaluate(trial)
         trial_merit = _merit(trial, trial_evaluation, objective, config, time)
         # The merit is the squared error, twice what was differentiated.

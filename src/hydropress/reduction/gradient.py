@@ -1,5 +1,7 @@
 """Plain gradient descent on the H² error from BT's solution."""
 
+from dataclasses import replace
+
 import torch
 
 from hydropress.reduction.balanced import balanced_truncations
@@ -7,6 +9,7 @@ from hydropress.reduction.descent import descend_gradient
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
+from hydropress.systems.norms import h2_norm
 
 
 def gradient_method(problem: Problem) -> list[Outcome]:
@@ -16,13 +19,19 @@ def gradient_method(problem: Problem) -> list[Outcome]:
     first-order steps from a balanced start.  Deviations: coordinates (log decay, frequency,
     residue), so that iterates stay stable without a projection, and Armijo's rule for the step.
     """
-    full, objective = problem.full, problem.objective()
-    systems, _ = balanced_truncations(full, problem.orders)
+    full = problem.full
+    norm = h2_norm(full, horizon=problem.horizon)
+    norm = torch.where(norm > 0, norm, torch.ones_like(norm))
+    # Steepest is a matter of units: residues and D are measured in those of ‖k‖.
+    unit = replace(full, residues=full.residues / norm[:, None], D=full.D / norm)
+    objective = replace(problem, full=unit).objective()
+    systems, _ = balanced_truncations(unit, problem.orders)
     outcomes: list[Outcome] = []
     for system in systems:
         start = Iterate.from_system(system)
-        iterate, iterations = descend_gradient(objective, start, problem.descent, time=full.time)
+        found, iterations = descend_gradient(objective, start, problem.descent, time=full.time)
+        found = replace(found, residues=found.residues * norm[:, None], D=found.D * norm)
         outcomes.append(
-            Outcome(iterate.to_system(full.D, full.time), iterations, torch.zeros_like(full.D))
+            Outcome(found.to_system(full.D, full.time), iterations, torch.zeros_like(full.D))
         )
     return outcomes

@@ -105,7 +105,9 @@ def _run(
         Without it the most promising is returned as it is.
     """
     systems = torch.arange(objective.num_systems, device=objective.energy.device)
-    screening = replace(config, max_iterations=min(SCREENING_STEPS, config.max_iterations))
+    steps = config.max_iterations
+    few = SCREENING_STEPS if steps is None else min(SCREENING_STEPS, steps)
+    screening = replace(config, max_iterations=few)
     tried = _descend(
         objective.select(systems.repeat(len(starts))), stack_iterates(starts), screening, time
     )
@@ -270,7 +272,7 @@ def h2_method(problem: Problem) -> list[Outcome]:
         for order, outcome in zip(chain, h2_method(plain), strict=True):
             starts.setdefault(order, []).append(Iterate.from_system(outcome.system))
     objective = problem.objective()
-    candidates = Candidates.of(objective, *ladder_of_exponents(full))
+    candidates = Candidates.of(objective, *ladder_of_exponents(full, problem.horizon))
     steps = optimize_path(
         objective, candidates, problem.orders, time=full.time, config=config, starts=starts
     )

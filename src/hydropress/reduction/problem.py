@@ -88,6 +88,15 @@ def check_problem(
     """Raise the package's errors for whatever the methods cannot take."""
     if not orders or any(order < 1 for order in orders):
         raise InvalidArgumentError(f"orders {orders}; required: positive integers")
+    if full.D.numel() == 0:
+        raise InvalidArgumentError(
+            f"a bank of batch shape {tuple(full.batch_shape)}; required: at least one system"
+        )
+    largest = int(full.order.max())
+    if max(orders) > largest:
+        raise InvalidArgumentError(
+            f"order {max(orders)}; required: from 1 to {largest}, the largest order in the bank"
+        )
     if horizon is None:
         full.require_stable()
     elif not (horizon > 0 and math.isfinite(horizon)):
@@ -102,6 +111,16 @@ def check_problem(
             raise InvalidArgumentError(
                 f"weight values of shape {tuple(weight.values.shape)} at "
                 f"{tuple(weight.frequencies.shape)} frequencies; required: (..., F) and (F,)"
+            )
+        batch = tuple(weight.values.shape[:-1])
+        if batch and batch != tuple(full.batch_shape):
+            raise InvalidArgumentError(
+                f"weight values of batch shape {batch}; required: none, or that of the systems, "
+                f"{tuple(full.batch_shape)}"
+            )
+        if not bool(torch.isfinite(weight.frequencies).all()):
+            raise InvalidArgumentError(
+                "frequencies of the weight hold NaN or infinity; required: radians per sample"
             )
         if not bool((weight.values >= 0).all()) or not bool(torch.isfinite(weight.values).all()):
             raise InvalidArgumentError("weight values below zero or not finite; required: W ≥ 0")

@@ -30,13 +30,51 @@ register_method("gradient", gradient_method)
 
 def _relative_error(problem: Problem, objective: Objective, system: ModalSystem) -> Tensor:
     """Return the error in the problem's metric by a route that does not cancel."""
-    if problem.weight is None and not problem.fits_feedthrough:
-        error = h2_error(problem.full, system, horizon=problem.horizon)
-        norm = h2_norm(problem.full, horizon=problem.horizon)
+    full, horizon = problem.full, problem.horizon
+    if problem.weight is None:
+        if problem.fits_feedthrough and horizon != 1:
+            # D adds to the first sample; those that follow have the residues ρa.
+            later = h2_error(
+                _delayed(full), _delayed(system), horizon=None if horizon is None else horizon - 1
+            )
+            error = torch.hypot(later, _first_sample(full) - _first_sample(system))
+        elif problem.fits_feedthrough:
+            error = (_first_sample(full) - _first_sample(system)).abs()
+        else:
+            error = h2_error(full, system, horizon=horizon)
+        norm = h2_norm(full, horizon=horizon)
         return torch.where(error > 0, error / norm, error)
     iterate = Iterate.from_system(system)
     iterate = replace(iterate, D=system.D - problem.full.D)
     return objective.evaluate(iterate).error.clamp_min(0).sqrt()
+
+
+def _first_sample(system: ModalSystem) -> Tensor:
+    return (system.residues * system.states).real.sum(-1) + system.D
+
+
+def _delayed(system: ModalSystem) -> ModalSystem:
+    """Return the systems whose kernel is k[t + 1]."""
+    return replace(system, residues=system.residues * system.poles)
+
+
+def _keep_small(full: ModalSystem, reduced: ModalSystem, order: int) -> ModalSystem:
+    """Put systems back that were small enough from the start."""
+    small = full.order <= order
+    if not bool(small.any()):
+        return reduced
+    column = small[:, None]
+    states = torch.cat([full.states * column, reduced.states * ~column], -1)
+    used = max(1, int((states > 0).sum(-1).max()))
+    first = torch.argsort((states == 0).long(), dim=-1, stable=True)[:, :used]
+    residues = torch.cat([full.residues * column, reduced.residues * ~column], -1)
+    return ModalSystem(
+        torch.cat([full.exponents, reduced.exponents], -1).gather(-1, first),
+        residues.gather(-1, first),
+        states.gather(-1, first),
+        torch.where(small, full.D, reduced.D),
+        full.time,
+    )
 
 
 def reduce_path(
@@ -75,7 +113,7 @@ def reduce_path(
     -------
     ReductionPath
         One :class:`~hydropress.reduction.result.Reduction` an order, each stable, real and of that
-        order or less.
+        order or less; systems that are small enough already stay as they are.
 
     Raises
     ------
@@ -108,7 +146,10 @@ def reduce_path(
         weight = replace(weight, values=values)
     settings = DescentConfig() if descent is None else descent
     problem = Problem(flat, orders, horizon, weight, fit_feedthrough, settings)
-    outcomes = run(problem)
+    outcomes = [
+        replace(outcome, system=_keep_small(flat, outcome.system, order))
+        for order, outcome in zip(orders, run(problem), strict=True)
+    ]
     objective = problem.objective()
     if horizon is None:
         balanced, _ = balanced_truncations(flat, orders)

@@ -45,7 +45,7 @@ class Candidates:
         )
 
 
-def ladder_of_exponents(full: ModalSystem) -> tuple[Tensor, Tensor]:
+def ladder_of_exponents(full: ModalSystem, horizon: float | None = None) -> tuple[Tensor, Tensor]:
     """Return exponents to try from a bank's own poles: their frequencies at a ladder of decays.
 
     The best pole of a small model usually stands for a cluster of poles, whose sum decays faster
@@ -55,6 +55,8 @@ def ladder_of_exponents(full: ModalSystem) -> tuple[Tensor, Tensor]:
     ----------
     full
         Bank of batch shape ``(K,)`` with n entries.
+    horizon
+        Samples or time units that count; decays that take much longer all look alike.
 
     Returns
     -------
@@ -66,6 +68,8 @@ def ladder_of_exponents(full: ModalSystem) -> tuple[Tensor, Tensor]:
     slowest = decay.amin(1, keepdim=True)
     limit = 3.0 if full.time == "discrete" else math.inf
     decay = torch.where(used, decay, slowest)
+    if horizon is not None:
+        decay, slowest = (values.clamp_min(0.1 / horizon) for values in (decay, slowest))
     frequency = torch.where(used, full.exponents.imag.abs(), 0.0)
     ladder = 2.0 ** torch.arange(-1.0, 7.0, dtype=torch.float64, device=decay.device)
     decays = (decay[:, :, None] * ladder).clamp(max=limit)

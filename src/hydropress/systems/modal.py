@@ -263,13 +263,14 @@ class ModalSystem:
 
     def reshape(self, *shape: int) -> "ModalSystem":
         """Reshape the batch axes."""
-        n = self.num_poles
+        D = self.D.reshape(shape)
+        entries = (*D.shape, self.num_poles)
         return replace(
             self,
-            exponents=self.exponents.reshape(*shape, n),
-            residues=self.residues.reshape(*shape, n),
-            states=self.states.reshape(*shape, n),
-            D=self.D.reshape(shape),
+            exponents=self.exponents.reshape(entries),
+            residues=self.residues.reshape(entries),
+            states=self.states.reshape(entries),
+            D=D,
         )
 
     def require_stable(self) -> None:
