@@ -221,7 +221,9 @@ def test_a_path_is_what_single_compressions_give(data):
     for one in path:
         alone = compressed("h2", one.order, data=data)
         torch.testing.assert_close(logits(one.model), logits(alone.model), rtol=1e-3, atol=1e-4)
-        assert one.relative_h2_error == pytest.approx(alone.relative_h2_error, rel=1e-3)
+        # With data the error in the norm is not what is minimised, so outputs do not fix it.
+        tolerance = 1e-2 if data else 1e-3
+        assert one.relative_h2_error == pytest.approx(alone.relative_h2_error, rel=tolerance)
     assert path[0].model is not path[1].model
 
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 import oracles
 from hydropress.errors import InvalidArgumentError, UnstableSystemError
 from hydropress.systems.modal import ModalSystem
+from hydropress.systems.moments import Time
 from hydropress.systems.norms import h2_error, h2_inner_product, h2_norm, relative_h2_error
 from strategies import bank, build, modal_banks, modal_systems, s4d_bank, seeded_bank
 from tolerances import DENSE, NORM, QUADRATURE, ROUNDING, SMALL_ERROR
 
-TIMES = ["discrete", "continuous"]
+TIMES: tuple[Time, ...] = ("discrete", "continuous")
 HORIZONS = st.sampled_from([None, 1, 2, 50, 700])
 QUARTER = complex(math.log(0.5), math.pi / 2)
 
@@ -282,7 +283,8 @@ def test_systems_without_states():
 
 
 def test_unstable_systems_need_a_horizon():
-    for pole, time in ((1.0, "discrete"), (1.1, "discrete"), (0.0, "continuous")):
+    cases: list[tuple[float, Time]] = [(1.0, "discrete"), (1.1, "discrete"), (0.0, "continuous")]
+    for pole, time in cases:
         unstable = ModalSystem.siso([pole], [1.0], time=time)
         stable = ModalSystem.siso([0.5 - (time == "continuous")], [1.0], time=time)
         for compute in (

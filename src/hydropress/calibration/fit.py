@@ -83,7 +83,9 @@ class CalibratedResult:
     starts: dict[str, int]
 
 
-def _spectral_objective(full: ModalSystem, signals: LayerSignals) -> SpectralObjective:
+def _spectral_objective(
+    full: ModalSystem, signals: LayerSignals, fits_feedthrough: bool
+) -> SpectralObjective:
     """Return the weighted problem: weight S_u', target G S_uu' / S_u'."""
     spectra = input_spectra(signals)
     response = full.transfer_function(torch.exp(1j * spectra.frequencies))
@@ -91,11 +93,13 @@ def _spectral_objective(full: ModalSystem, signals: LayerSignals) -> SpectralObj
     total = (spectra.power * targets.abs() ** 2).sum(-1, keepdim=True)
     weights = spectra.power / total.clamp_min(1e-300)
     energy = h2_norm(full) ** 2
-    # D is fitted from scratch: the target includes the full system's own.
-    return SpectralObjective(spectra.frequencies, weights, targets, energy, True)
+    # A free D is fitted from scratch: the target includes the full system's own.
+    return SpectralObjective(spectra.frequencies, weights, targets, energy, fits_feedthrough)
 
 
-def _window_objective(full: ModalSystem, statistics: WindowStatistics) -> KernelObjective:
+def _window_objective(
+    full: ModalSystem, statistics: WindowStatistics, fits_feedthrough: bool
+) -> KernelObjective:
     gram = statistics.gram
     length = gram.shape[-1]
     level = gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-300)
@@ -112,6 +116,7 @@ def _window_objective(full: ModalSystem, statistics: WindowStatistics) -> Kernel
         statistics.output_energy.clamp_min(1e-300),
         rows,
         h2_norm(full) ** 2,
+        fits_feedthrough,
     )
 
 
@@ -155,6 +160,8 @@ def calibrated_starts(
     orders: tuple[int, ...],
     signals: LayerSignals,
     settings: CalibratedSettings,
+    *,
+    fits_feedthrough: bool = True,
 ) -> dict[int, dict[str, Iterate]]:
     """Return the starts at every order: the optimum for the input's spectrum, H²'s and BT's.
 
@@ -166,13 +173,15 @@ def calibrated_starts(
         States per system.
     signals
         What the systems get, K rows.
+    fits_feedthrough
+        Whether D is free; not for backward systems, which do not see the present sample.
 
     Returns
     -------
     dict
         From order to starts by name, whose D is the whole feedthrough.
     """
-    spectral = _spectral_objective(full, signals)
+    spectral = _spectral_objective(full, signals, fits_feedthrough)
     candidates = Candidates.of(spectral, *ladder_of_exponents(full))
     config = settings.search(signals.inputs.shape[-1])
     weighted = optimize_path(spectral, candidates, orders, time=full.time, config=config, starts={})
@@ -194,6 +203,8 @@ def reduce_calibrated(
     starts: dict[str, Iterate],
     signals: LayerSignals,
     settings: CalibratedSettings,
+    *,
+    fits_feedthrough: bool = True,
 ) -> CalibratedResult:
     """Fit a layer's systems to their own data: outputs wanted, inputs of the compressed prefix.
 
@@ -208,12 +219,14 @@ def reduce_calibrated(
         From :func:`calibrated_starts`.
     signals
         What the systems get and should return, K rows.
+    fits_feedthrough
+        As in :func:`calibrated_starts`.
     """
     count, length = signals.inputs.shape[1:]
     fit, held_out = signals.split(max(1, round(settings.held_out * count)))
     config = settings.polish(length)
     statistics = window_statistics(fit)
-    window = _window_objective(full, statistics)
+    window = _window_objective(full, statistics, fits_feedthrough)
 
     def assess(iterate: Iterate) -> _Fitted:
         system = iterate.to_system(torch.zeros_like(full.D), full.time)

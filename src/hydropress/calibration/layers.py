@@ -19,7 +19,7 @@ from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.reduce import reduce_path
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import ModalSystem, stack
 from hydropress.systems.norms import relative_h2_error
 
 SHOWN_POLES, SHOWN_CHANNELS, SHOWN_LENGTH, SHOWN_POINTS = 400, 3, 256, 129
@@ -125,7 +125,7 @@ class LayerReducer:
     reduced
         By order, the systems as the method alone reduces them; empty for calibrated ``h2``.
     starts
-        By order, the starts of calibrated ``h2``.
+        By order, the starts of calibrated ``h2`` for each direction.
     settings
         How starts are fitted to data.
     """
@@ -134,7 +134,7 @@ class LayerReducer:
     layer: LinearSSM
     method: str
     reduced: dict[int, ModalSystem]
-    starts: dict[int, dict[str, Iterate]]
+    starts: dict[int, list[dict[str, Iterate]]]
     settings: CalibratedSettings
 
     @staticmethod
@@ -158,8 +158,14 @@ class LayerReducer:
         largest = int(full.order.max())
         orders = tuple(sorted({min(order, largest) for order in orders}))
         if method == "h2" and inputs is not None:
-            signals = LayerSignals.of(layer, inputs, inputs)
-            starts = calibrated_starts(full.reshape(-1), orders, signals, settings)
+            signals = LayerSignals.of(layer, inputs, inputs).by_direction(layer.directions)
+            each = [
+                calibrated_starts(
+                    full[direction], orders, part, settings, fits_feedthrough=direction == 0
+                )
+                for direction, part in enumerate(signals)
+            ]
+            starts = {order: [found[order] for found in each] for order in orders}
             return LayerReducer(name, layer, method, {}, starts, settings)
         path = reduce_path(full, method=method, orders=orders)
         reduced = {reduction.order: reduction.system for reduction in path}
@@ -187,9 +193,21 @@ class LayerReducer:
         else:
             signals = LayerSignals.of(self.layer, inputs, present)
             if self.starts:
-                result = reduce_calibrated(flat, self.starts[order], signals, self.settings)
-                reduced, bias, starts = result.system.reshape(*shape), result.bias, result.starts
-                output_error = result.output_error.reshape(shape)
+                results = [
+                    reduce_calibrated(
+                        full[direction], start, part, self.settings, fits_feedthrough=direction == 0
+                    )
+                    for direction, (start, part) in enumerate(
+                        zip(self.starts[order], signals.by_direction(shape[0]), strict=True)
+                    )
+                ]
+                reduced = stack([result.system for result in results])
+                bias = torch.cat([result.bias for result in results])
+                output_error = torch.stack([result.output_error for result in results])
+                starts = {
+                    name: sum(result.starts[name] for result in results)
+                    for name in results[0].starts
+                }
             else:
                 reduced = self.reduced[order]
                 bias = matching_bias(reduced.reshape(-1), signals)

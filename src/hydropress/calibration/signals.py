@@ -96,6 +96,14 @@ class LayerSignals:
             outputs[: layer.channels] += layer.D[:, None, None] * original[: layer.channels]
         return LayerSignals(_by_row(inputs, directions), original, outputs)
 
+    def by_direction(self, directions: int) -> "list[LayerSignals]":
+        """Return the signals of the forward systems and, if any, those of the backward ones."""
+        chunks = (
+            signals.chunk(directions)
+            for signals in (self.inputs, self.original_inputs, self.outputs)
+        )
+        return [LayerSignals(*parts) for parts in zip(*chunks, strict=True)]
+
     def split(self, held_out: int) -> "tuple[LayerSignals, LayerSignals]":
         """Return all but the last sequences, and the last ``held_out``."""
         first, last = slice(None, -held_out), slice(-held_out, None)

@@ -153,7 +153,10 @@ def reduce_path(
     objective = problem.objective()
     if horizon is None:
         balanced, _ = balanced_truncations(flat, orders)
-        balanced_errors = [_relative_error(problem, objective, one) for one in balanced]
+        balanced_errors = [
+            _relative_error(problem, objective, _keep_small(flat, one, order))
+            for order, one in zip(orders, balanced, strict=True)
+        ]
     else:
         balanced_errors = [torch.full_like(flat.D, torch.nan) for _ in orders]
     reductions: list[Reduction] = []

@@ -1,6 +1,7 @@
 """The record that all floors exchange: a batch of real linear systems in modal form."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, get_args
@@ -407,6 +408,23 @@ class ModalSystem:
             return D.new_zeros(0, 0), D.new_zeros(0, 1), D.new_zeros(1, 0), D
         B = torch.tensor(inputs, dtype=torch.float64, device=D.device)
         return torch.block_diag(*blocks), B[:, None], torch.cat(outputs)[None, :], D
+
+
+def stack(systems: Sequence[ModalSystem]) -> ModalSystem:
+    """Stack banks of one batch shape along a new first axis; short ones get empty entries."""
+    slots = max(system.num_poles for system in systems)
+
+    def widen(values: Tensor, empty: int) -> Tensor:
+        missing = (*values.shape[:-1], slots - values.shape[-1])
+        return torch.cat([values, values.new_full(missing, empty)], -1)
+
+    return ModalSystem(
+        torch.stack([widen(system.exponents, -1) for system in systems]),
+        torch.stack([widen(system.residues, 0) for system in systems]),
+        torch.stack([widen(system.states, 0) for system in systems]),
+        torch.stack([system.D for system in systems]),
+        systems[0].time,
+    )
 
 
 def pack_modes(
