@@ -28,13 +28,13 @@ RECOVERY_STEPS = 48
 
 # Name, whether calibration data are given, and its seconds on two cores, for the time left.
 METHODS = (
-    ("h2", True, 96.0),
-    ("h2", False, 11.0),
-    ("balanced", True, 6.0),
-    ("modal", True, 6.0),
+    ("h2", True, 60.0),
+    ("h2", False, 22.0),
+    ("balanced", True, 9.0),
+    ("modal", True, 8.0),
 )
 EVALUATION_COST = 4.0
-STEP_COST = 0.35
+STEP_COST = 0.4
 
 Progress = Callable[[float, float, str], None]
 """Called as progress(done, total, what)."""

@@ -38,14 +38,15 @@ class CalibratedSettings:
     half_life
         Longest half-life of a mode, in multiples of the sequence length.
     search_iterations, polish_iterations
-        Steps of the descent on spectra and on the window.
+        Steps of the descent on spectra and on the window; 25 and 25 took half as long again for
+        the same accuracy within its error.
     """
 
     held_out: float = 0.25
     energy_penalty: float = 1e-4
     half_life: float = 2.0
-    search_iterations: int = 25
-    polish_iterations: int = 25
+    search_iterations: int = 15
+    polish_iterations: int = 10
 
     def search(self, length: int) -> DescentConfig:
         """Return the settings of the descent on spectra for sequences of a length."""
@@ -100,11 +101,10 @@ def _spectral_objective(
 def _window_objective(
     full: ModalSystem, statistics: WindowStatistics, fits_feedthrough: bool
 ) -> KernelObjective:
-    gram = statistics.gram
-    length = gram.shape[-1]
-    level = gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-300)
-    jitter = 1e-9 * level[:, None, None] * torch.eye(length, dtype=gram.dtype, device=gram.device)
-    lower = torch.linalg.cholesky(gram + jitter)
+    gram = statistics.gram.clone()
+    diagonal = gram.diagonal(dim1=-2, dim2=-1)
+    diagonal += 1e-9 * diagonal.mean(-1, keepdim=True).clamp_min(1e-300)
+    lower = torch.linalg.cholesky(gram)
     targets = torch.linalg.solve_triangular(lower, statistics.cross[..., None], upper=False)[..., 0]
     constants = (statistics.output_energy - (targets**2).sum(-1)).clamp_min(0)
     rows = torch.arange(len(gram), device=gram.device)

@@ -86,4 +86,8 @@ def convolve(signal: Tensor, kernel: Tensor, backward_kernel: Tensor | None = No
     if backward_kernel is not None:
         gap = kernel.new_zeros(*kernel.shape[:-1], fft_length - 2 * length)
         kernel = torch.cat([kernel, gap, backward_kernel.flip(-1)], dim=-1)
-    return _apply(signal, kernel, fft_length)
+    if torch.is_grad_enabled():
+        return _apply(signal, kernel, fft_length)
+    spectrum = torch.fft.rfft(signal, n=fft_length)
+    spectrum *= torch.fft.rfft(kernel, n=fft_length)
+    return torch.fft.irfft(spectrum, n=fft_length)[..., :length]
