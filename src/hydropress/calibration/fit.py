@@ -13,7 +13,7 @@ from hydropress.calibration.signals import (
     predict,
     window_statistics,
 )
-from hydropress.reduction.balanced import balanced_truncations
+from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.descent import DescentConfig, descend, refit_residues
 from hydropress.reduction.h2 import optimize_path
 from hydropress.reduction.iterate import Iterate
@@ -186,14 +186,14 @@ def calibrated_starts(
     config = settings.search(signals.inputs.shape[-1])
     weighted = optimize_path(spectral, candidates, orders, time=full.time, config=config, starts={})
     plain = reduce_path(full, orders=orders, descent=replace(config, energy_penalty=0.0))
-    balanced, _ = balanced_truncations(full, tuple(sorted(orders)))
+    balancing = Balancing.of(full)
     starts: dict[int, dict[str, Iterate]] = {}
-    for unweighted, truncated in zip(plain, balanced, strict=True):
+    for unweighted in plain:
         order = unweighted.order
         starts[order] = {
             "weighted": weighted[order].iterate,
             "unweighted": replace(Iterate.from_system(unweighted.system), D=full.D),
-            "balanced": replace(Iterate.from_system(truncated), D=full.D),
+            "balanced": replace(Iterate.from_system(balancing.truncate(order)), D=full.D),
         }
     return starts
 

@@ -1,93 +1,16 @@
 """Balanced truncation (BT)."""
 
-import torch
-from torch import Tensor
-
+from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
-from hydropress.systems.gramians import real_gramian_factors
-from hydropress.systems.modal import ModalSystem, pack_modes
-
-RANK_TOLERANCE = 1e-13
-"""Hankel singular values below this share of the largest are rounding."""
 
 
-def _real_realization(system: ModalSystem) -> tuple[Tensor, Tensor, Tensor]:
-    """Return A as 2 x 2 blocks ``(..., n, 2, 2)``, B and C ``(..., 2n)``, in real coordinates."""
-    poles = torch.exp(system.exponents) if system.time == "discrete" else system.exponents
-    rows = [torch.stack([poles.real, -poles.imag], -1), torch.stack([poles.imag, poles.real], -1)]
-    blocks = torch.stack(rows, -2)
-    root = 2**0.5
-    zero = torch.zeros_like(poles.real)
-    B = torch.stack([zero + root, zero], -1).flatten(-2)
-    scaled = system.residues * system.states / root
-    C = torch.stack([scaled.real, -scaled.imag], -1).flatten(-2)
-    return blocks, B, C
-
-
-def balanced_truncations(
-    system: ModalSystem, orders: tuple[int, ...]
-) -> tuple[list[ModalSystem], Tensor]:
-    """Truncate the balanced realisation of each system at several orders.
-
-    With P = Z_P Z_P^T, Q = Z_Q Z_Q^T and Z_Q^T Z_P = U Σ V^T, the projections are
-    W = Z_Q U_r Σ_r^{-1/2} and T = Z_P V_r Σ_r^{-1/2}.
-
-    Parameters
-    ----------
-    system
-        Bank of stable systems, batch shape ``(K,)``.
-    orders
-        Orders of the reduced systems.
-
-    Returns
-    -------
-    reduced
-        One bank per order; a system of lower rank comes back at its rank.
-    hankel_singular_values
-        Descending, float64, shape ``(K, 2n)``.
+def balanced_method(problem: Problem) -> list[Outcome]:
+    """Truncate balanced coordinates; weight and horizon do not enter.
 
     References
     ----------
     [moore1981]; [antoulas2005], section 7.3; for deep SSMs [ezoe2024bt].
     """
-    controllability, observability = real_gramian_factors(system)
-    left, sigma, right = torch.linalg.svd(observability.mT @ controllability)
-    blocks, B, C = _real_realization(system)
-    reduced: list[ModalSystem] = []
-    for order in orders:
-        count = min(order, sigma.shape[-1])
-        kept = sigma[:, :count]
-        sound = kept > RANK_TOLERANCE * sigma[:, :1].clamp_min(1e-300)
-        scale = torch.where(sound, kept, torch.ones_like(kept)).rsqrt() * sound
-        W = (observability @ left[:, :, :count]) * scale[:, None, :]
-        T = (controllability @ right.mT[:, :, :count]) * scale[:, None, :]
-        moved = (blocks @ T.unflatten(1, (-1, 2))).flatten(1, 2)
-        # A column that is only rounding becomes a decoupled mode of residue zero.
-        A_r = W.mT @ moved + torch.diag_embed(0.5 * (~sound).to(W))
-        if system.time == "continuous":
-            A_r = A_r - torch.diag_embed(1.5 * (~sound).to(W))
-        B_r = (W.mT @ B[..., None])[..., 0]
-        C_r = (C[:, None, :] @ T)[:, 0]
-        poles, vectors = torch.linalg.eig(A_r)
-        controls = torch.linalg.solve(vectors, B_r.to(poles.dtype))
-        residues = (C_r.to(poles.dtype)[:, None, :] @ vectors)[:, 0] * controls
-        reduced.append(_stabilized(pack_modes(poles, residues, system.D, time=system.time)))
-    return reduced, sigma
-
-
-def _stabilized(system: ModalSystem) -> ModalSystem:
-    """Move poles that rounding put on or over the stability boundary just inside it.
-
-    In exact arithmetic BT keeps stability.
-    """
-    decay = -system.exponents.real
-    ceiling = torch.where(system.states > 0, 1e-12, decay)
-    exponents = torch.complex(-torch.maximum(decay, ceiling), system.exponents.imag)
-    return ModalSystem(exponents, system.residues, system.states, system.D, system.time)
-
-
-def balanced_method(problem: Problem) -> list[Outcome]:
-    """Run :func:`balanced_truncations`; weight and horizon do not enter."""
-    systems, _ = balanced_truncations(problem.full, problem.orders)
-    return [Outcome.direct(system) for system in systems]
+    balancing = Balancing.of(problem.full) if problem.balancing is None else problem.balancing
+    return [Outcome.direct(balancing.truncate(order)) for order in problem.orders]

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import torch
 
-from hydropress.reduction.balanced import balanced_truncations
+from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.descent import descend_gradient
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
-from hydropress.systems.norms import h2_norm
 
 
 def gradient_method(problem: Problem) -> list[Outcome]:
@@ -20,15 +19,14 @@ def gradient_method(problem: Problem) -> list[Outcome]:
     residue), so that iterates stay stable without a projection, and Armijo's rule for the step.
     """
     full = problem.full
-    norm = h2_norm(full, horizon=problem.horizon)
-    norm = torch.where(norm > 0, norm, torch.ones_like(norm))
+    norm = torch.where(problem.norm > 0, problem.norm, torch.ones_like(problem.norm))
     # Steepest is a matter of units: residues and D are measured in those of ‖k‖.
     unit = replace(full, residues=full.residues / norm[:, None], D=full.D / norm)
-    objective = replace(problem, full=unit).objective()
-    systems, _ = balanced_truncations(unit, problem.orders)
+    objective = replace(problem, full=unit).objective
+    balancing = Balancing.of(unit)
     outcomes: list[Outcome] = []
-    for system in systems:
-        start = Iterate.from_system(system)
+    for order in problem.orders:
+        start = Iterate.from_system(balancing.truncate(order))
         found, iterations = descend_gradient(objective, start, problem.descent, time=full.time)
         found = replace(found, residues=found.residues * norm[:, None], D=found.D * norm)
         outcomes.append(

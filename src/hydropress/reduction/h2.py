@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.reduction.balanced import balanced_truncations
 from hydropress.reduction.descent import DescentConfig, descend, refit_residues
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.objective import Objective
@@ -261,17 +260,15 @@ def h2_method(problem: Problem) -> list[Outcome]:
     config = problem.descent
     chain = tuple(sorted({*range(2, max(problem.orders) + 1, 2), *problem.orders}))
     starts: dict[int, list[Iterate]] = {}
-    if problem.horizon is None:
-        balanced, _ = balanced_truncations(full, chain)
+    if problem.balancing is not None:
         starts = {
-            order: [Iterate.from_system(system)]
-            for order, system in zip(chain, balanced, strict=True)
+            order: [Iterate.from_system(problem.balancing.truncate(order))] for order in chain
         }
     if problem.weight is not None:
         plain = replace(problem, weight=None, orders=chain, fits_feedthrough=False)
         for order, outcome in zip(chain, h2_method(plain), strict=True):
             starts.setdefault(order, []).append(Iterate.from_system(outcome.system))
-    objective = problem.objective()
+    objective = problem.objective
     candidates = Candidates.of(objective, *ladder_of_exponents(full, problem.horizon))
     steps = optimize_path(
         objective, candidates, problem.orders, time=full.time, config=config, starts=starts

@@ -17,7 +17,9 @@ from torch import Tensor
 from hydropress.reduction.iterate import Iterate
 from hydropress.systems.modal import ModalSystem
 from hydropress.systems.moments import exponential_moments
-from hydropress.systems.norms import h2_norm
+
+SYSTEMS_AT_ONCE = 32
+"""When all candidates of a bank are tried, so that what they need stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,6 @@ class ClosedFormObjective(Objective):
     horizon: float | None = None
     fits_feedthrough: bool = False
 
-    @staticmethod
-    def of(
-        full: ModalSystem, *, horizon: float | None = None, fits_feedthrough: bool = False
-    ) -> "ClosedFormObjective":
-        energy = h2_norm(full, horizon=horizon) ** 2
-        safe = torch.where(energy > 0, energy, torch.ones_like(energy))
-        return ClosedFormObjective(full, safe, horizon, fits_feedthrough)
-
     def select(self, index: Tensor) -> "ClosedFormObjective":
         return replace(self, full=self.full[index], energy=self.energy[index])
 
@@ -183,7 +177,11 @@ class ClosedFormObjective(Objective):
         )
 
     def correlate(self, iterate: Iterate, exponents: Tensor) -> Tensor:
-        target = self._target_moments(exponents, 1)[..., 0]
+        # In parts that stay in the cache: the sums run over all poles of all candidates.
+        parts = torch.arange(self.num_systems, device=exponents.device).split(SYSTEMS_AT_ONCE)
+        target = torch.cat(
+            [self.select(part)._target_moments(exponents[part], 1)[..., 0] for part in parts]
+        )
         reduced = self._moments_of(
             iterate.exponents, iterate.residues, iterate.states, exponents, 1
         )[..., 0]

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
+from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.reduction.sampled import SpectralObjective
@@ -59,20 +61,30 @@ class Problem:
     fits_feedthrough: bool = False
     descent: DescentConfig = field(default_factory=DescentConfig)
 
+    @cached_property
+    def norm(self) -> Tensor:
+        """‖k‖, unweighted, float64, shape ``(K,)``."""
+        if self.balancing is not None:
+            return self.balancing.norm
+        return h2_norm(self.full, horizon=self.horizon)
+
+    @cached_property
+    def balancing(self) -> Balancing | None:
+        """Balanced coordinates; ``None`` on a finite horizon, where they do not exist."""
+        return Balancing.of(self.full) if self.horizon is None else None
+
+    @cached_property
     def objective(self) -> Objective:
-        """Return what is minimised."""
+        """What is minimised."""
+        energy = torch.where(self.norm > 0, self.norm**2, torch.ones_like(self.norm))
         if self.weight is None:
-            return ClosedFormObjective.of(
-                self.full, horizon=self.horizon, fits_feedthrough=self.fits_feedthrough
-            )
+            return ClosedFormObjective(self.full, energy, self.horizon, self.fits_feedthrough)
         weight = self.weight
         points = torch.exp(1j * weight.frequencies.to(torch.float64))
         targets = self.full.transfer_function(points) - self.full.D[:, None]
         values = weight.values.to(torch.float64).expand(targets.shape)
         total = (values * targets.abs() ** 2).sum(-1, keepdim=True)
         values = values / torch.where(total > 0, total, torch.ones_like(total))
-        energy = h2_norm(self.full, horizon=self.horizon) ** 2
-        energy = torch.where(energy > 0, energy, torch.ones_like(energy))
         return SpectralObjective(
             weight.frequencies.to(torch.float64), values, targets, energy, self.fits_feedthrough
         )

@@ -6,18 +6,17 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.reduction.balanced import balanced_method, balanced_truncations
+from hydropress.reduction.balanced import balanced_method
 from hydropress.reduction.descent import DescentConfig, mode_energies, stationarity_of
 from hydropress.reduction.gradient import gradient_method
 from hydropress.reduction.h2 import h2_method
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.modal import modal_method
-from hydropress.reduction.objective import Objective
 from hydropress.reduction.problem import Problem, SpectralWeight, check_problem
 from hydropress.reduction.registry import get_method, register_method
 from hydropress.reduction.result import Certificate, Reduction, ReductionPath
 from hydropress.systems.modal import ModalSystem
-from hydropress.systems.norms import h2_error, h2_norm
+from hydropress.systems.norms import h2_error
 
 CONVERGED = 1e-6
 """Stationarity below which a result counts as an optimum."""
@@ -28,8 +27,14 @@ register_method("modal", modal_method)
 register_method("gradient", gradient_method)
 
 
-def _relative_error(problem: Problem, objective: Objective, system: ModalSystem) -> Tensor:
-    """Return the error in the problem's metric by a route that does not cancel."""
+def _relative_error(problem: Problem, system: ModalSystem, difference: Tensor) -> Tensor:
+    """Return the error in the problem's metric by a route that does not cancel.
+
+    Parameters
+    ----------
+    difference
+        ‖k - k_r‖, which is that error over ‖k‖ unless there is a weight or D is free.
+    """
     full, horizon = problem.full, problem.horizon
     if problem.weight is None:
         if problem.fits_feedthrough and horizon != 1:
@@ -41,12 +46,19 @@ def _relative_error(problem: Problem, objective: Objective, system: ModalSystem)
         elif problem.fits_feedthrough:
             error = (_first_sample(full) - _first_sample(system)).abs()
         else:
-            error = h2_error(full, system, horizon=horizon)
-        norm = h2_norm(full, horizon=horizon)
-        return torch.where(error > 0, error / norm, error)
+            error = difference
+        return torch.where(error > 0, error / problem.norm, error)
     iterate = Iterate.from_system(system)
     iterate = replace(iterate, D=system.D - problem.full.D)
-    return objective.evaluate(iterate).error.clamp_min(0).sqrt()
+    return problem.objective.evaluate(iterate).error.clamp_min(0).sqrt()
+
+
+def _balanced_error(problem: Problem, order: int) -> Tensor:
+    if problem.balancing is None:
+        return torch.full_like(problem.full.D, torch.nan)
+    balanced = _keep_small(problem.full, problem.balancing.truncate(order), order)
+    difference = h2_error(problem.full, balanced, horizon=problem.horizon)
+    return _relative_error(problem, balanced, difference)
 
 
 def _first_sample(system: ModalSystem) -> Tensor:
@@ -150,25 +162,17 @@ def reduce_path(
         replace(outcome, system=_keep_small(flat, outcome.system, order))
         for order, outcome in zip(orders, run(problem), strict=True)
     ]
-    objective = problem.objective()
-    if horizon is None:
-        balanced, _ = balanced_truncations(flat, orders)
-        balanced_errors = [
-            _relative_error(problem, objective, _keep_small(flat, one, order))
-            for order, one in zip(orders, balanced, strict=True)
-        ]
-    else:
-        balanced_errors = [torch.full_like(flat.D, torch.nan) for _ in orders]
     reductions: list[Reduction] = []
-    for order, outcome, balanced_error in zip(orders, outcomes, balanced_errors, strict=True):
+    for order, outcome in zip(orders, outcomes, strict=True):
         iterate = Iterate.from_system(outcome.system)
         iterate = replace(iterate, D=outcome.system.D - flat.D)
-        stationarity = stationarity_of(objective, iterate, time=flat.time)
-        energies, _ = mode_energies(iterate, objective.energy, flat.time)
+        stationarity = stationarity_of(problem.objective, iterate, time=flat.time)
+        energies, _ = mode_energies(iterate, problem.objective.energy, flat.time)
+        difference = h2_error(flat, outcome.system, horizon=horizon)
         certificate = Certificate(
             stationarity.reshape(batch),
-            balanced_error.reshape(batch),
-            h2_error(flat, outcome.system, horizon=horizon).reshape(batch),
+            _balanced_error(problem, order).reshape(batch),
+            difference.reshape(batch),
             energies.amax(-1).reshape(batch),
             outcome.spread.reshape(batch),
         )
@@ -177,7 +181,7 @@ def reduce_path(
                 outcome.system.reshape(*batch),
                 method,
                 order,
-                _relative_error(problem, objective, outcome.system).reshape(batch),
+                _relative_error(problem, outcome.system, difference).reshape(batch),
                 (stationarity <= CONVERGED).reshape(batch),
                 outcome.iterations.reshape(batch),
                 certificate,

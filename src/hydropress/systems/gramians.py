@@ -49,14 +49,14 @@ def controllability_factor(exponents: Tensor, time: Time) -> Tensor:
     """
     sums = exponents[..., :, None] + exponents.conj()[..., None, :]
     differences = exponents[..., :, None] - exponents[..., None, :]
+    (kernel,) = exponential_moments(sums, 1, time=time)
     if time == "discrete":
         # (a_i - a_j) / (1 - a_i ā_j), whose common phase a_j is kept: it cancels in L L^H only
         # if every row carries the same.
         poles = torch.exp(exponents)[..., None, :]
-        ratio = -poles * torch.expm1(wrap_phase(differences)) / torch.expm1(wrap_phase(sums))
+        ratio = poles * torch.expm1(wrap_phase(differences)) * kernel
     else:
-        ratio = differences / sums
-    (kernel,) = exponential_moments(sums, 1, time=time)
+        ratio = -differences * kernel
     weight = torch.rsqrt(kernel.diagonal(dim1=-2, dim2=-1).real)
     products = torch.cumprod(ratio, dim=-1)
     shifted = torch.cat([torch.ones_like(products[..., :1]), products[..., :-1]], dim=-1)

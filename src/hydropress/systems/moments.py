@@ -41,7 +41,9 @@ def _infinite_moments(w: Tensor, count: int, time: Time) -> list[Tensor]:
         inverse = -1 / w
         moments = [inverse, inverse * inverse, 2 * inverse**3]
     else:
-        zeroth = -1 / torch.expm1(w)
+        zeroth = -torch.expm1(w).reciprocal()
+        if count == 1:
+            return [zeroth]
         growth = torch.exp(w)
         first = growth * zeroth * zeroth
         moments = [zeroth, first, first * (1 + growth) * zeroth]
