@@ -27,8 +27,9 @@ def draw(rows: list[dict[str, object]], path: Path) -> None:
     axes.axhline(100 * float(str(original["accuracy"])), color="#444444", linewidth=1)
     axes.annotate(
         f"original, {original['order']} states",
-        (2, 100 * float(str(original["accuracy"]))),
-        xytext=(0, 4),
+        (16, 100 * float(str(original["accuracy"]))),
+        xytext=(0, 5),
+        ha="right",
         textcoords="offset points",
         color="#444444",
     )

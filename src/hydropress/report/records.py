@@ -54,8 +54,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise DataNotFoundError(
-            f"{path} does not exist. A report needs {RESULTS} and {DETAILS} in one directory. "
-            "Run the benchmark first, or pass the directory that holds its output."
+            f"{path} does not exist; required: {RESULTS} and {DETAILS} in one folder, as "
+            "`hydropress compress` and `hydropress demo` write them; check the path"
         ) from None
     except (ValueError, OSError) as error:
         raise FileFormatError(
