@@ -49,6 +49,7 @@ def write_record(options: argparse.Namespace, results: dict[str, Any]) -> None:
         "options": {
             name: str(value) if isinstance(value, Path) else value
             for name, value in vars(options).items()
+            if name != "out"
         },
         "seed": options.seed,
         "threads": {
