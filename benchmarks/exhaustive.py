@@ -4,7 +4,8 @@ Every layer of a trained model (or a bank at initialisation) is reduced without 
 orders, and two questions are asked:
 
 1. Is the relative H² error of `h2` at most that of `balanced` on every channel?  Errors are taken
-   from sampled kernels, not from the library's closed forms.
+   from sampled kernels, not from the library's closed forms.  The last column is the largest energy
+   of a mode over its system's: how far modes cancel each other.
 2. At order 2, is the error of `h2` within 1e-6 (of the full norm) of the best that an exhaustive
    search finds?  The search (exhaustive_search.py) shares no code with the library: a dense grid
    over conjugate pairs, dense grids over two real poles of either sign, the best local optima of
@@ -100,6 +101,7 @@ def compare_with_balanced(full: ModalSystem, orders: tuple[int, ...]) -> tuple[A
                 "worst_margin": float(margin.min()),
                 "largest_difference_from_closed_form": max(doubt["h2"], doubt["balanced"]),
                 "largest_tail_share": max(doubt["h2 tail"], doubt["balanced tail"]),
+                "largest_mode_energy": float(paths["h2"][order].certificate.mode_energy.max()),
                 "converged": int(paths["h2"][order].converged.sum()),
             }
         )
@@ -171,7 +173,10 @@ def main() -> None:
         banks = [layer.system().reshape(-1) for layer in load_layers(options.model)]
     orders = tuple(sorted({2, *options.orders}))
     layers: list[dict[str, Any]] = []
-    print("layer order channels  h2 median  BT median  h2 <= BT  worst margin  closed form off by")
+    print(
+        "layer order channels  h2 median  BT median  h2 <= BT  worst margin  closed form off by"
+        "  energy"
+    )
     for number, bank in enumerate(banks):
         full = bank[: options.channels]
         layer, (reduced, errors) = compare_with_balanced(full, orders)
@@ -180,7 +185,8 @@ def main() -> None:
             print(
                 f"{number:5} {row['order']:5} {len(row['h2']):8} {medians[0]:10.5f} "
                 f"{medians[1]:10.5f} {row['h2_at_most_balanced']:9} {row['worst_margin']:13.1e} "
-                f"{row['largest_difference_from_closed_form']:19.1e}"
+                f"{row['largest_difference_from_closed_form']:19.1e} "
+                f"{row['largest_mode_energy']:7.1e}"
             )
         layer["search"] = compare_with_search(full, reduced, errors)
         layers.append(layer)

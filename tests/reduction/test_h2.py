@@ -11,13 +11,16 @@ from pymor.models.iosys import LTIModel
 from pymor.reductors.h2 import IRKAReductor
 
 import oracles
+from hydropress.compress import find_layers
+from hydropress.data.shipped import find_model
+from hydropress.models.checkpoint import load
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.reduce import reduce, reduce_path
 from hydropress.systems.modal import ModalSystem
 from strategies import bank, build, modal_banks, s4d_bank, seeded_bank
 
-MODE_ENERGY = 1e6
-"""Beyond this share of the system's energy, modes only cancel each other."""
+MODE_ENERGY = 1e4
+"""Modes of this share of the system's energy cost two digits of single precision."""
 
 
 def assert_never_worse_than_balanced(full: ModalSystem, orders: tuple[int, ...]) -> None:
@@ -125,6 +128,31 @@ def test_no_mode_is_absurdly_stronger_than_the_system(order, orders, seed):
             error = np.linalg.norm(kernel - oracles.kernel(result.system[row], times))
             actual = error / np.linalg.norm(kernel)
             assert float(result.relative_error[row]) == pytest.approx(actual, rel=1e-5)
+
+
+def test_modes_that_cancel_each_other_are_tamed_for_next_to_nothing():
+    # At the optimum of order 16 of this trained channel two poles all but coincide.
+    layer = find_layers(load(find_model("s4d-fashion-mnist")))[1][1]
+    full = layer.system()[0, 5:6]
+    free = reduce(full, 16, descent=DescentConfig(mode_energy_limit=1e6))
+    assert float(free.certificate.mode_energy[0]) > MODE_ENERGY
+    result = reduce(full, 16)
+    assert float(result.certificate.mode_energy[0]) <= MODE_ENERGY
+    assert float(result.relative_error[0]) <= float(free.relative_error[0]) * (1 + 1e-5)
+    # What is reported is the plain error, on which a tamed result is not stationary.
+    error = oracles.relative_h2_error(full[0], result.system[0])
+    assert float(result.relative_error[0]) == pytest.approx(error, rel=1e-6)
+
+
+@given(modal_banks(max_systems=2, max_modes=4), st.integers(1, 6), st.sampled_from([1.0, 100.0]))
+@settings(max_examples=12)
+def test_no_mode_exceeds_the_limit_unless_the_full_system_or_balancing_has_it(full, order, limit):
+    order = min(order, int(full.order.max()))
+    config = DescentConfig(mode_energy_limit=limit)
+    energy = reduce(full, order, descent=config).certificate.mode_energy
+    own = reduce(full, int(full.order.max()), "modal").certificate.mode_energy
+    balanced = reduce(full, order, "balanced").certificate.mode_energy
+    assert bool((energy <= torch.maximum(own, balanced).clamp_min(limit) * (1 + 1e-9)).all())
 
 
 def test_energy_penalty_tames_the_modes():

@@ -10,7 +10,7 @@ from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.objective import Evaluation, Objective
 from hydropress.systems.moments import Time, exponential_moments
 
-MODE_ENERGY_LIMIT = 1e6
+CANCELLATION_LIMIT = 1e6
 """Steps to modes of more than this multiple of the system's energy are refused.  Such modes only
 cancel each other; the error, a difference of their energies, keeps ten digits at this limit."""
 
@@ -34,12 +34,17 @@ class DescentConfig:
         Smallest decay per sample or time unit that a pole may take.
     energy_penalty
         Weight of Σ mode energies / ‖k‖² beside the squared relative error.
+    mode_energy_limit
+        Largest energy of a mode over ‖k‖², or over that of the full system's own modes if they
+        have more, that a result of ``h2`` may have.  At 10⁴ modes that cancel each other cost two
+        digits of single precision.
     """
 
     max_iterations: int | None = None
     tolerance: float = 1e-9
     decay_floor: float = 1e-12
     energy_penalty: float = 0.0
+    mode_energy_limit: float = 1e4
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,18 @@ class Descended:
     iterations: Tensor
 
 
-def mode_energies(iterate: Iterate, energy: Tensor, time: Time) -> tuple[Tensor, Tensor]:
+def mode_energies(
+    iterate: Iterate, energy: Tensor, time: Time, horizon: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Return each mode's own energy over ‖k‖², and d log energy / d log decay, ``(K, m)`` each.
 
     A pair's energy is averaged over the phase of its oscillation.
     """
     decay = iterate.log_decay.exp()
     doubled = torch.complex(-2 * decay, torch.zeros_like(decay))
-    zeroth, first = (phi.real for phi in exponential_moments(doubled, 2, time=time))
+    zeroth, first = (
+        phi.real for phi in exponential_moments(doubled, 2, time=time, horizon=horizon)
+    )
     # ‖ρ a^t‖² = ρ² φ_0 for a real pole; ‖2 Re(ρ a^t)‖² averages to 2 |ρ|² φ_0 for a pair.
     squares = iterate.residues.abs() ** 2 * iterate.states / energy[:, None]
     return squares * zeroth, -2 * decay * first / zeroth
@@ -128,7 +137,7 @@ def _derivatives(
     curvature[..., 1, 3] = -weight * (-E1).real
     curvature = curvature + torch.triu(curvature, 1).mT
     if config.energy_penalty > 0:
-        energies, slope = mode_energies(iterate, objective.energy, time)
+        energies, slope = mode_energies(iterate, objective.energy, time, objective.horizon)
         scaled = config.energy_penalty * energies
         # As a least-squares term: residuals √(μ φ_0) Re ρ and √(μ φ_0) Im ρ.
         per_square = scaled / (rho.abs() ** 2).clamp_min(1e-300)
@@ -204,9 +213,9 @@ def _merit(
     time: Time,
 ) -> Tensor:
     """Return what must decrease: error plus penalty, infinite beyond the energy limit."""
-    energies = mode_energies(iterate, objective.energy, time)[0]
+    energies = mode_energies(iterate, objective.energy, time, objective.horizon)[0]
     merit = evaluation.error + config.energy_penalty * energies.sum(-1)
-    sound = torch.isfinite(merit) & (energies.amax(-1) <= MODE_ENERGY_LIMIT)
+    sound = torch.isfinite(merit) & (energies.amax(-1) <= CANCELLATION_LIMIT)
     return torch.where(sound, merit, torch.inf)
 
 

@@ -53,6 +53,8 @@ class Objective(ABC):
 
     energy: Tensor
     """‖k‖² in the unweighted H² norm, the scale of the energy penalty, shape ``(K,)``."""
+    horizon: float | None = None
+    """Samples or time units over which the energies of modes count; ``None`` for infinite."""
     fits_feedthrough: bool
 
     @property

@@ -167,7 +167,7 @@ def reduce_path(
         iterate = Iterate.from_system(outcome.system)
         iterate = replace(iterate, D=outcome.system.D - flat.D)
         stationarity = stationarity_of(problem.objective, iterate, time=flat.time)
-        energies, _ = mode_energies(iterate, problem.objective.energy, flat.time)
+        energies, _ = mode_energies(iterate, problem.objective.energy, flat.time, horizon)
         difference = h2_error(flat, outcome.system, horizon=horizon)
         certificate = Certificate(
             stationarity.reshape(batch),
