@@ -28,7 +28,7 @@ from exhaustive_search import Bank, search
 from record import load_layers, make_parser, parse, quantiles, synthetic_bank, write_record
 from torch import Tensor
 
-from hydropress import ModalSystem, reduce_path
+from hydropress import SISOSystem, reduce_path
 
 CLOSE = 1e-6
 """Of the full system's norm: how far from the best still counts as the best."""
@@ -68,7 +68,7 @@ def sampled_energy(exponents: Tensor, residues: Tensor) -> Sampled:
     return Sampled(head + tail, tail / (head + tail))
 
 
-def sampled_error(full: ModalSystem, reduced: ModalSystem) -> tuple[Tensor, Tensor]:
+def sampled_error(full: SISOSystem, reduced: SISOSystem) -> tuple[Tensor, Tensor]:
     """Return ‖k - k_r‖ / ‖k‖ from samples, and the largest share of a closed form in it."""
     exponents = torch.cat([full.exponents, reduced.exponents], -1)
     residues = torch.cat([full.residues * full.states, -reduced.residues * reduced.states], -1)
@@ -77,13 +77,13 @@ def sampled_error(full: ModalSystem, reduced: ModalSystem) -> tuple[Tensor, Tens
     return torch.sqrt(difference.energy / norm.energy), torch.maximum(difference.tail, norm.tail)
 
 
-def compare_with_balanced(full: ModalSystem, orders: tuple[int, ...]) -> tuple[Any, Any]:
+def compare_with_balanced(full: SISOSystem, orders: tuple[int, ...]) -> tuple[Any, Any]:
     """Reduce a bank by both methods; return one row an order and what ``h2`` did at order 2."""
     began = time.perf_counter()
     paths = {name: reduce_path(full, orders=orders, method=name) for name in ("h2", "balanced")}
     seconds = time.perf_counter() - began
     rows: list[dict[str, Any]] = []
-    at_two: tuple[ModalSystem, Tensor] | None = None
+    at_two: tuple[SISOSystem, Tensor] | None = None
     for order in orders:
         errors: dict[str, Tensor] = {}
         doubt: dict[str, float] = {}
@@ -115,7 +115,7 @@ def _written(exponents: Tensor) -> list[list[float]]:
     return [[-s.real, s.imag] for s in exponents.tolist()]
 
 
-def compare_with_search(full: ModalSystem, reduced: ModalSystem, errors: Tensor) -> dict[str, Any]:
+def compare_with_search(full: SISOSystem, reduced: SISOSystem, errors: Tensor) -> dict[str, Any]:
     """Search a bank exhaustively at order 2 and list the channels on which the two differ."""
     began = time.perf_counter()
     optima = search(Bank.of(full))

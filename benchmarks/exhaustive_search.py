@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hydropress import ModalSystem
+from hydropress import SISOSystem
 
 Real = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
@@ -43,7 +43,7 @@ class Bank:
     residues: Tensor
 
     @staticmethod
-    def of(system: ModalSystem) -> "Bank":
+    def of(system: SISOSystem) -> "Bank":
         """Write out the conjugates; a real pole stands twice with half its residue."""
         half = system.residues * system.states / 2
         phase = torch.remainder(system.exponents.imag + math.pi, 2 * math.pi) - math.pi

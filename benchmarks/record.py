@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import hydropress
-from hydropress import ModalSystem
+from hydropress import SISOSystem
 from hydropress.data.shipped import find_model, shipped_models
 from hydropress.models.checkpoint import load
 from hydropress.models.layer import LinearSSM
@@ -79,7 +79,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def synthetic_bank(channels: int, seed: int, initialization: Initialization = "lin") -> ModalSystem:
+def synthetic_bank(channels: int, seed: int, initialization: Initialization = "lin") -> SISOSystem:
     """Return the bank of a new S4D layer of order 64, batch shape ``(channels,)``."""
     torch.manual_seed(seed)
     return S4D(channels, 64, initialization=initialization).system()[0]

@@ -33,7 +33,7 @@ from pymor.reductors.h2 import IRKAReductor
 from pymor.tools.random import new_rng
 from record import load_layers, make_parser, parse, quantiles, write_record
 
-from hydropress import ModalSystem, reduce
+from hydropress import ModalSystem, SISOSystem, reduce
 from hydropress.models.s4d import S4D
 from hydropress.systems.norms import relative_h2_error
 
@@ -44,7 +44,7 @@ CHECKED = 8
 """Channels on which IRKA's error is also taken from pyMOR's own H² norm."""
 
 
-def continuous_bank(layer: S4D) -> ModalSystem:
+def continuous_bank(layer: S4D) -> SISOSystem:
     """Return a layer's channels before discretisation: poles λ and residues C, B being 1."""
     with torch.no_grad():
         decay = layer.log_decay.double().exp()
@@ -56,7 +56,7 @@ def continuous_bank(layer: S4D) -> ModalSystem:
     )
 
 
-def joined(banks: list[ModalSystem], channels: int) -> ModalSystem:
+def joined(banks: list[SISOSystem], channels: int) -> SISOSystem:
     """Return that many channels of several banks, one after the other, repeated as needed."""
     total = sum(len(bank.D) for bank in banks)
     together = ModalSystem.from_exponents(
@@ -69,7 +69,7 @@ def joined(banks: list[ModalSystem], channels: int) -> ModalSystem:
     return together[torch.arange(channels) % total]
 
 
-def pymor_model(system: ModalSystem) -> LTIModel:
+def pymor_model(system: SISOSystem) -> LTIModel:
     """Return one system's real modal realisation as pyMOR's model."""
     A, B, C, _ = (matrix.numpy() for matrix in system.to_state_space())
     return LTIModel.from_matrices(A, B, C)
@@ -89,7 +89,7 @@ def run_irka(models: list[LTIModel], seed: int) -> tuple[list[LTIModel], list[in
     return reduced, iterations, converged
 
 
-def irka_errors(full: ModalSystem, reduced: list[LTIModel]) -> list[float]:
+def irka_errors(full: SISOSystem, reduced: list[LTIModel]) -> list[float]:
     """Return relative errors by this package's closed form; infinite where IRKA is unstable."""
     errors: list[float] = []
     for channel, model in enumerate(reduced):

@@ -1,6 +1,6 @@
 """Independent routes to what the package computes: textbook formulas in NumPy, SciPy and mpmath.
 
-Everything here takes one system (no batch) as a ModalSystem and reads only what it stores.
+Everything here takes one system (no batch) as a SISOSystem and reads only what it stores.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from mpmath import mpc, mpf
 from numpy.typing import NDArray
 from scipy import integrate, linalg
 
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 
 DIGITS = 50
 
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 Mode = tuple[Any, Any]
 
 
-def entries(system: ModalSystem) -> list[tuple[complex, complex, int]]:
+def entries(system: SISOSystem) -> list[tuple[complex, complex, int]]:
     """Return (exponent, residue, states) of every entry that is not empty, as Python numbers."""
     assert system.exponents.ndim == 1, "an oracle takes one system"
     rows = zip(
@@ -32,7 +32,7 @@ def entries(system: ModalSystem) -> list[tuple[complex, complex, int]]:
 # Dense state space
 
 
-def dense_state_space(system: ModalSystem) -> tuple[Array, Array, Array, float]:
+def dense_state_space(system: SISOSystem) -> tuple[Array, Array, Array, float]:
     """Return real A, B, C, D: a pair is the real and the imaginary part of its complex state."""
     discrete = system.time == "discrete"
     blocks: list[Array] = []
@@ -64,7 +64,7 @@ def recurrence(
     return output
 
 
-def kernel(system: ModalSystem, times: Array) -> Array:
+def kernel(system: SISOSystem, times: Array) -> Array:
     """Return k at ``times``, every mode written out, without D."""
     total = np.zeros(len(times))
     for exponent, residue, states in entries(system):
@@ -72,7 +72,7 @@ def kernel(system: ModalSystem, times: Array) -> Array:
     return total
 
 
-def transfer_function(system: ModalSystem, points: Array) -> Array:
+def transfer_function(system: SISOSystem, points: Array) -> Array:
     """Return C (I - A/z)^-1 B + D (the input acts at once), or C (sI - A)^-1 B + D."""
     A, B, C, D = dense_state_space(system)
     identity = np.eye(len(B))
@@ -86,7 +86,7 @@ def transfer_function(system: ModalSystem, points: Array) -> Array:
 # Norms
 
 
-def gramians(system: ModalSystem) -> tuple[Array, Array]:
+def gramians(system: SISOSystem) -> tuple[Array, Array]:
     """Return P and Q of the dense realisation, from SciPy's Lyapunov solvers."""
     A, B, C, _ = dense_state_space(system)
     BB, CC = np.outer(B, B), np.outer(C, C)
@@ -99,27 +99,27 @@ def gramians(system: ModalSystem) -> tuple[Array, Array]:
     return P, Q
 
 
-def h2_norm_by_gramian(system: ModalSystem) -> float:
+def h2_norm_by_gramian(system: SISOSystem) -> float:
     """Return √(C P Cᵀ)."""
     _, _, C, _ = dense_state_space(system)
     P, _ = gramians(system)
     return float(np.sqrt(C @ P @ C))
 
 
-def hankel_singular_values(system: ModalSystem) -> Array:
+def hankel_singular_values(system: SISOSystem) -> Array:
     """Return the square roots of the eigenvalues of P Q, descending."""
     P, Q = gramians(system)
     values = np.linalg.eigvals(P @ Q).real
     return np.sort(np.sqrt(np.clip(values, 0, None)))[::-1]
 
 
-def h2_norm_by_kernel(system: ModalSystem, length: int) -> float:
+def h2_norm_by_kernel(system: SISOSystem, length: int) -> float:
     """Return √Σ k[t]² over the first ``length`` samples (discrete time)."""
     assert system.time == "discrete"
     return float(np.linalg.norm(kernel(system, np.arange(length))))
 
 
-def h2_norm_by_quadrature(system: ModalSystem, horizon: float) -> float:
+def h2_norm_by_quadrature(system: SISOSystem, horizon: float) -> float:
     """Return √∫ k(t)² dt from 0 to ``horizon`` (continuous time)."""
     assert system.time == "continuous"
 
@@ -130,7 +130,7 @@ def h2_norm_by_quadrature(system: ModalSystem, horizon: float) -> float:
     return float(np.sqrt(total))
 
 
-def h2_norm_by_frequency(system: ModalSystem, count: int = 2**15) -> float:
+def h2_norm_by_frequency(system: SISOSystem, count: int = 2**15) -> float:
     """Return the root of the mean of |G - D|² over the unit circle or the imaginary axis."""
     if system.time == "discrete":
         points = np.exp(2j * np.pi * np.arange(count) / count)
@@ -148,7 +148,7 @@ def h2_norm_by_frequency(system: ModalSystem, count: int = 2**15) -> float:
 # High precision
 
 
-def _modes(system: ModalSystem) -> list[Mode]:
+def _modes(system: SISOSystem) -> list[Mode]:
     """Write out all modes, k = Σ weight e^{exponent t}, in high precision and exactly."""
     modes: list[Mode] = []
     for exponent, residue, states in entries(system):
@@ -183,13 +183,13 @@ def _in_high_precision(compute: Callable[[], Any]) -> float:
         return float(compute())
 
 
-def inner_product(first: ModalSystem, second: ModalSystem, horizon: float | None = None) -> float:
+def inner_product(first: SISOSystem, second: SISOSystem, horizon: float | None = None) -> float:
     """Return Σ k l or ∫ k l dt in 50 digits."""
     discrete = first.time == "discrete"
     return _in_high_precision(lambda: _product(_modes(first), _modes(second), discrete, horizon))
 
 
-def h2_norm(system: ModalSystem, horizon: float | None = None) -> float:
+def h2_norm(system: SISOSystem, horizon: float | None = None) -> float:
     """Return ‖k‖ in 50 digits."""
     discrete = system.time == "discrete"
     return _in_high_precision(
@@ -197,7 +197,7 @@ def h2_norm(system: ModalSystem, horizon: float | None = None) -> float:
     )
 
 
-def h2_error(full: ModalSystem, reduced: ModalSystem, horizon: float | None = None) -> float:
+def h2_error(full: SISOSystem, reduced: SISOSystem, horizon: float | None = None) -> float:
     """Return ‖k - k_r‖ in 50 digits."""
     discrete = full.time == "discrete"
 
@@ -210,14 +210,12 @@ def h2_error(full: ModalSystem, reduced: ModalSystem, horizon: float | None = No
     return _in_high_precision(compute)
 
 
-def relative_h2_error(
-    full: ModalSystem, reduced: ModalSystem, horizon: float | None = None
-) -> float:
+def relative_h2_error(full: SISOSystem, reduced: SISOSystem, horizon: float | None = None) -> float:
     """Return ‖k - k_r‖ / ‖k‖ in 50 digits."""
     return h2_error(full, reduced, horizon) / h2_norm(full, horizon)
 
 
-def accurate_hankel_singular_values(system: ModalSystem) -> Array:
+def accurate_hankel_singular_values(system: SISOSystem) -> Array:
     """Return the roots of the eigenvalues of P Q in 50 digits, descending.
 
     In coordinates of single modes; a pair on the real axis would count twice.

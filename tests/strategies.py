@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hydropress.models.s4d import S4D
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import ModalSystem, SISOSystem
 from hydropress.systems.moments import Time
 
 NEAREST = 1e-6
@@ -21,7 +21,7 @@ def build(
     states: Sequence[int],
     feedthrough: float = 0.0,
     time: Time = "discrete",
-) -> ModalSystem:
+) -> SISOSystem:
     """Make one system from plain numbers, exponents as they are stored."""
     return ModalSystem.from_exponents(
         torch.tensor(exponents, dtype=torch.complex128),
@@ -32,7 +32,7 @@ def build(
     )
 
 
-def bank(systems: Sequence[ModalSystem]) -> ModalSystem:
+def bank(systems: Sequence[SISOSystem]) -> SISOSystem:
     """Pad single systems of one time to a bank of shape ``(len(systems),)``."""
     width = max(system.num_poles for system in systems)
 
@@ -76,7 +76,7 @@ def modal_systems(
     *,
     max_modes: int = 5,
     nearest: float = NEAREST,
-) -> ModalSystem:
+) -> SISOSystem:
     """Draw one stable system.
 
     It has real poles (of both signs in discrete time) and pairs, decays from ``nearest`` to 3,
@@ -103,7 +103,7 @@ def modal_banks(
     max_systems: int = 3,
     max_modes: int = 4,
     nearest: float = NEAREST,
-) -> ModalSystem:
+) -> SISOSystem:
     """Draw a bank of systems of different orders, padded to one shape ``(systems, n)``."""
     chosen: Time = draw(st.sampled_from(["discrete", "continuous"])) if time is None else time
     count = draw(st.integers(1, max_systems))
@@ -119,7 +119,7 @@ def seeded_bank(
     time: Time = "discrete",
     seed: int = 0,
     decays: tuple[float, float] = (1e-2, 1.0),
-) -> ModalSystem:
+) -> SISOSystem:
     """Draw a plain bank: ``pairs`` pairs and ``reals`` real poles each, decays log-uniform."""
     generator = torch.Generator().manual_seed(seed)
     shape = (*batch, pairs + reals)
@@ -141,7 +141,7 @@ def seeded_bank(
     )
 
 
-def s4d_bank(channels: int, order: int, seed: int = 0) -> ModalSystem:
+def s4d_bank(channels: int, order: int, seed: int = 0) -> SISOSystem:
     """Return the systems of an S4D-Lin layer at initialisation, batch shape ``(channels,)``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

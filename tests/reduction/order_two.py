@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 import oracles
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 
 Array = NDArray[Any]
 
 DECAYS, FREQUENCIES, POLISHED = 40, 200, 12
 
 
-def _all_modes(system: ModalSystem) -> tuple[Array, Array]:
+def _all_modes(system: SISOSystem) -> tuple[Array, Array]:
     rows = oracles.entries(system)
     exponents = np.array([row[0] for row in rows])
     weights = np.array([row[1] * row[2] / 2 for row in rows])
@@ -38,7 +38,7 @@ class Best:
 class ExhaustiveSearch:
     """Everything that order 2 can do for one system."""
 
-    def __init__(self, system: ModalSystem) -> None:
+    def __init__(self, system: SISOSystem) -> None:
         self.exponents, self.weights = _all_modes(system)
         sums = self.exponents[:, None] + self.exponents
         self.total = float(

@@ -14,7 +14,7 @@ from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.problem import SpectralWeight
 from hydropress.reduction.reduce import reduce
 from hydropress.reduction.result import Reduction
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from strategies import bank, build, s4d_bank, seeded_bank
 
 METHODS = ("h2", "balanced", "modal", "gradient")
@@ -33,7 +33,7 @@ LONGEST_KERNEL = 200_000
 class Problem:
     """A bank, an order to reduce it to, and the metric."""
 
-    system: ModalSystem
+    system: SISOSystem
     order: int
     horizon: float | None = None
     weight: SpectralWeight | None = None
@@ -48,7 +48,7 @@ def half_circle(count: int) -> torch.Tensor:
     return math.pi * (torch.arange(count, dtype=torch.float64) + 0.5) / count
 
 
-def _mixed() -> ModalSystem:
+def _mixed() -> SISOSystem:
     ragged = build(
         [-0.1 + 0.9j, -0.3 + 0j, -0.2 + math.pi * 1j], [1 - 1j, 2.0, -0.5], [2, 1, 1], 0.5
     )
@@ -61,28 +61,28 @@ def _mixed() -> ModalSystem:
     )
 
 
-def _real() -> ModalSystem:
+def _real() -> SISOSystem:
     decays = [-0.02, -0.09, -0.3, -0.8, -2.0]
     return bank([build(decays, [1.0, -2.0, 1.5, 3.0, 1.0], [1] * 5)])
 
 
-def _alternating() -> ModalSystem:
+def _alternating() -> SISOSystem:
     exponents = [complex(-decay, math.pi) for decay in (0.05, 0.2, 0.6)]
     return bank([build([*exponents, -0.1 + 3j], [1.0, 2.0, -1.0, 1j], [1, 1, 1, 2])])
 
 
-def _boundary() -> ModalSystem:
+def _boundary() -> SISOSystem:
     exponents = [-1e-6 + 0.3j, -3e-5 + 0.31j, -1e-4 + 0j, -0.01 + 2j]
     return bank([build(exponents, [1e-3, 1e-2j, 1e-2, 1.0], [2, 2, 1, 2], 1.0)])
 
 
-def _cluster() -> ModalSystem:
+def _cluster() -> SISOSystem:
     first = [-0.1 + 0.5j, -0.1001 + 0.5j, -0.1 + 0.5003j]
     second = [-0.05 + 2.5j, -0.0501 + 2.5j]
     return bank([build(first + second, [1.0, -0.8, 0.5j, 1j, 0.6], [2] * 5)])
 
 
-def _slow() -> ModalSystem:
+def _slow() -> SISOSystem:
     """Slow poles, of which hardly anything has decayed within the horizon."""
     return bank([build([-1e-3 + 0.2j, -0.01 + 0j, -0.1 + 1.5j], [1.0, -1.0, 1j], [2, 1, 2], 1.0)])
 
@@ -140,24 +140,24 @@ def reduced(method: str, name: str) -> Reduction:
     return reduce(posed.system, posed.order, method, **posed.options)
 
 
-def each(posed: Problem, result: Reduction) -> list[tuple[int, ModalSystem, ModalSystem]]:
+def each(posed: Problem, result: Reduction) -> list[tuple[int, SISOSystem, SISOSystem]]:
     """Return (row, full, reduced) of every system of a bank."""
     full, small = posed.system.reshape(-1), result.system.reshape(-1)
     return [(row, full[row], small[row]) for row in range(len(full.D))]
 
 
-def error_kernel(full: ModalSystem, small: ModalSystem, length: int) -> NDArray[Any]:
+def error_kernel(full: SISOSystem, small: SISOSystem, length: int) -> NDArray[Any]:
     times = np.arange(length)
     return oracles.kernel(full, times) - oracles.kernel(small, times)
 
 
-def enough_samples(*systems: ModalSystem) -> int:
+def enough_samples(*systems: SISOSystem) -> int:
     """Return after how many samples kernels have fallen to 1e-11."""
     slowest = min(float(system.decay.min()) for system in systems)
     return math.ceil(25 / slowest)
 
 
-def independent_error(posed: Problem, row: int, full: ModalSystem, small: ModalSystem) -> float:
+def independent_error(posed: Problem, row: int, full: SISOSystem, small: SISOSystem) -> float:
     """Return ‖k - k_r‖ / ‖k‖ in the problem's metric: by samples, or in 60 digits."""
     if posed.weight is not None:
         values = posed.weight.values.expand(*posed.system.batch_shape, -1)
@@ -172,7 +172,7 @@ def independent_error(posed: Problem, row: int, full: ModalSystem, small: ModalS
 
 
 def weighted_error(
-    frequencies: torch.Tensor, values: NDArray[Any], full: ModalSystem, small: ModalSystem
+    frequencies: torch.Tensor, values: NDArray[Any], full: SISOSystem, small: SISOSystem
 ) -> float:
     """Return the root of Σ W |G - G_r|² / Σ W |G - D|²."""
     points = np.exp(1j * frequencies.double().numpy())

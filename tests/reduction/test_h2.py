@@ -16,14 +16,14 @@ from hydropress.data.shipped import find_model
 from hydropress.models.checkpoint import load
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.reduce import reduce, reduce_path
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from strategies import bank, build, modal_banks, s4d_bank, seeded_bank
 
 MODE_ENERGY = 1e4
 """Modes of this share of the system's energy cost two digits of single precision."""
 
 
-def assert_never_worse_than_balanced(full: ModalSystem, orders: tuple[int, ...]) -> None:
+def assert_never_worse_than_balanced(full: SISOSystem, orders: tuple[int, ...]) -> None:
     path, balanced = (
         reduce_path(full, orders=orders),
         reduce_path(full, None, "balanced", orders=orders),

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 import oracles
 from hydropress.reduction.reduce import reduce
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import ModalSystem, SISOSystem
 from reduction.order_two import ExhaustiveSearch
 from strategies import bank, build, modal_systems, s4d_bank, seeded_bank
 
 Array = NDArray[Any]
 
 
-def generating_function(system: ModalSystem, points: Array) -> tuple[Array, Array]:
+def generating_function(system: SISOSystem, points: Array) -> tuple[Array, Array]:
     """Return K and its derivative at ``points``, the transfer function at the mirrored points.
 
     K(x) = Σ k[t] e^{xt} or ∫ k(t) e^{xt} dt, so that G(1/e^x) = K(x), or G(-x) = K(x).
@@ -36,7 +36,7 @@ def generating_function(system: ModalSystem, points: Array) -> tuple[Array, Arra
     return value, slope
 
 
-def interpolation_residuals(full: ModalSystem, small: ModalSystem) -> Array:
+def interpolation_residuals(full: SISOSystem, small: SISOSystem) -> Array:
     """Return |K - K_r| and |K' - K_r'| at the reduced poles, over ‖k‖ ‖t^j e^{st}‖."""
     poles = np.array([row[0] for row in oracles.entries(small)])
     (value, slope), (own_value, own_slope) = (

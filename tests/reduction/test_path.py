@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 
 from hydropress.reduction.reduce import reduce, reduce_path
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from reduction.problems import METHODS, QUICK, problem
 from strategies import modal_systems, s4d_bank, seeded_bank
 
@@ -40,7 +40,7 @@ def test_entries_are_no_worse_than_single_reductions(method, name):
         assert bool((path[order].relative_error <= single * (1 + 1e-8) + 1e-12).all())
 
 
-def assert_falling(full: ModalSystem, orders: tuple[int, ...]) -> None:
+def assert_falling(full: SISOSystem, orders: tuple[int, ...]) -> None:
     path = reduce_path(full, orders=orders)
     errors = torch.stack([result.relative_error for result in path])
     assert bool((errors[1:] <= errors[:-1] * (1 + 1e-9) + 1e-12).all()), errors

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hydropress.reduction.reduce import reduce
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import ModalSystem, SISOSystem
 from reduction.problems import METHODS, QUICK, assert_close_errors, problem, reduced
 
 LENGTH = 400
@@ -15,7 +15,7 @@ LENGTH = 400
 all_methods = pytest.mark.parametrize("method", METHODS)
 
 
-def assert_same_kernels(actual: ModalSystem, expected: ModalSystem, tolerance: float) -> None:
+def assert_same_kernels(actual: SISOSystem, expected: SISOSystem, tolerance: float) -> None:
     wanted = expected.impulse_response(LENGTH)
     difference = (actual.impulse_response(LENGTH) - wanted).norm(dim=-1)
     assert float((difference / wanted.norm(dim=-1)).max()) <= tolerance

@@ -269,7 +269,10 @@ WRONG_MATRICES = {
     "not square": (lambda: ModalSystem.from_state_space(np.ones((2, 3)), ONES, ONES), "A of shape"),
     "vector": (lambda: ModalSystem.from_state_space(ONES, ONES, ONES), "A of shape"),
     "length of B": (lambda: ModalSystem.from_state_space(IDENTITY, np.ones(3), ONES), "B of shape"),
-    "two inputs": (lambda: ModalSystem.from_state_space(IDENTITY, IDENTITY, ONES), "B of shape"),
+    "inputs of D": (
+        lambda: ModalSystem.from_state_space(IDENTITY, IDENTITY, ONES, 1.0),
+        "D of shape",
+    ),
     "shape of C": (
         lambda: ModalSystem.from_state_space(IDENTITY, ONES, np.ones((2, 1))),
         "C of sh",

@@ -20,7 +20,7 @@ from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.reduce import reduce_path
 from hydropress.reduction.sampled import KernelObjective, SpectralObjective
 from hydropress.reduction.search import Candidates, ladder_of_exponents
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import h2_norm
 
 
@@ -78,14 +78,14 @@ class CalibratedResult:
         How many systems each start won.
     """
 
-    system: ModalSystem
+    system: SISOSystem
     bias: Tensor
     output_error: Tensor
     starts: dict[str, int]
 
 
 def _spectral_objective(
-    full: ModalSystem, signals: LayerSignals, fits_feedthrough: bool
+    full: SISOSystem, signals: LayerSignals, fits_feedthrough: bool
 ) -> SpectralObjective:
     """Return the weighted problem: weight S_u', target G S_uu' / S_u'."""
     spectra = input_spectra(signals)
@@ -99,7 +99,7 @@ def _spectral_objective(
 
 
 def _window_objective(
-    full: ModalSystem, statistics: WindowStatistics, fits_feedthrough: bool
+    full: SISOSystem, statistics: WindowStatistics, fits_feedthrough: bool
 ) -> KernelObjective:
     gram = statistics.gram.clone()
     diagonal = gram.diagonal(dim1=-2, dim2=-1)
@@ -120,7 +120,7 @@ def _window_objective(
     )
 
 
-def held_out_error(system: ModalSystem, bias: Tensor, signals: LayerSignals) -> Tensor:
+def held_out_error(system: SISOSystem, bias: Tensor, signals: LayerSignals) -> Tensor:
     """Return the root mean square output error over the output's standard deviation, ``(K,)``."""
     length = signals.inputs.shape[-1]
     outputs = predict(signals, system.impulse_response(length), system.D).double()
@@ -129,7 +129,7 @@ def held_out_error(system: ModalSystem, bias: Tensor, signals: LayerSignals) -> 
     return error / wanted.std((1, 2)).clamp_min(1e-300)
 
 
-def matching_bias(system: ModalSystem, signals: LayerSignals) -> Tensor:
+def matching_bias(system: SISOSystem, signals: LayerSignals) -> Tensor:
     """Return the constants at the outputs that match their means, float64, shape ``(K,)``."""
     outputs = predict(signals, system.impulse_response(signals.inputs.shape[-1]), system.D)
     return (signals.outputs - outputs).double().mean((1, 2))
@@ -139,7 +139,7 @@ def matching_bias(system: ModalSystem, signals: LayerSignals) -> Tensor:
 class _Fitted:
     """Systems with their bias and held-out error, K of each."""
 
-    system: ModalSystem
+    system: SISOSystem
     bias: Tensor
     error: Tensor
 
@@ -156,7 +156,7 @@ class _Fitted:
 
 
 def calibrated_starts(
-    full: ModalSystem,
+    full: SISOSystem,
     orders: tuple[int, ...],
     signals: LayerSignals,
     settings: CalibratedSettings,
@@ -199,7 +199,7 @@ def calibrated_starts(
 
 
 def reduce_calibrated(
-    full: ModalSystem,
+    full: SISOSystem,
     starts: dict[str, Iterate],
     signals: LayerSignals,
     settings: CalibratedSettings,

@@ -19,7 +19,7 @@ from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.reduce import reduce_path
-from hydropress.systems.modal import ModalSystem, stack
+from hydropress.systems.modal import SISOSystem, stack
 from hydropress.systems.norms import relative_h2_error
 
 SHOWN_POLES, SHOWN_CHANNELS, SHOWN_LENGTH, SHOWN_POINTS = 400, 3, 256, 129
@@ -52,8 +52,8 @@ class LayerReport:
     relative_h2_error: Tensor
     output_error: Tensor | None
     starts: dict[str, int]
-    full: ModalSystem
-    reduced: ModalSystem
+    full: SISOSystem
+    reduced: SISOSystem
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a report shows: errors, a sample of the poles, a few channels' responses."""
@@ -97,7 +97,7 @@ def _decibels(response: Tensor) -> Tensor:
     return 20 * torch.log10(response.abs().clamp_min(1e-12))
 
 
-def _sampled_poles(system: ModalSystem) -> list[list[float]]:
+def _sampled_poles(system: SISOSystem) -> list[list[float]]:
     poles = system.poles[system.states > 0]
     stride = max(1, -(-len(poles) // SHOWN_POLES))
     return [[round(pole.real, 7), round(pole.imag, 7)] for pole in poles[::stride].tolist()]
@@ -133,7 +133,7 @@ class LayerReducer:
     name: str
     layer: LinearSSM
     method: str
-    reduced: dict[int, ModalSystem]
+    reduced: dict[int, SISOSystem]
     starts: dict[int, list[dict[str, Iterate]]]
     settings: CalibratedSettings
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.convolution import convolve
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import ModalSystem, SISOSystem
 
 
 def require_positive_integer(name: str, value: object) -> None:
@@ -89,7 +89,7 @@ class LinearSSM(nn.Module):
     def kernel(self, length: int) -> Tensor:
         """Return the convolution kernels without D, shape ``(directions, H, length)``."""
 
-    def system(self) -> ModalSystem:
+    def system(self) -> SISOSystem:
         """Return the bank as systems, batch shape ``(directions, H)``, gradients cut.
 
         D is the forward direction's; the bias is not part of a linear system.

@@ -9,7 +9,7 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.models.layer import LinearSSM, Modes
 from hydropress.systems.discretization import discretize_zoh
 from hydropress.systems.kernels import modal_kernel
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 
 
 def _check_fit(name: str, value: Tensor | None, *shapes: tuple[int, ...]) -> None:
@@ -76,7 +76,7 @@ class ModalSSM(LinearSSM):
 
     @classmethod
     def from_system(
-        cls, system: ModalSystem, *, step: Tensor | None = None, bias: Tensor | None = None
+        cls, system: SISOSystem, *, step: Tensor | None = None, bias: Tensor | None = None
     ) -> "ModalSSM":
         """Build the layer that realises a bank of discrete-time systems.
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from hydropress.systems.gramians import real_gramian_factors
-from hydropress.systems.modal import ModalSystem, pack_modes
+from hydropress.systems.modal import SISOSystem, pack_modes
 
 RANK_TOLERANCE = 1e-13
 """Hankel singular values below this share of the largest are rounding."""
 
 
-def _real_realization(system: ModalSystem) -> tuple[Tensor, Tensor, Tensor]:
+def _real_realization(system: SISOSystem) -> tuple[Tensor, Tensor, Tensor]:
     """Return A as 2 x 2 blocks ``(..., n, 2, 2)``, B and C ``(..., 2n)``, in real coordinates."""
     poles = torch.exp(system.exponents) if system.time == "discrete" else system.exponents
     rows = [torch.stack([poles.real, -poles.imag], -1), torch.stack([poles.imag, poles.real], -1)]
@@ -46,13 +46,13 @@ class Balancing:
     [moore1981]; [antoulas2005], section 7.3; for deep SSMs [ezoe2024bt].
     """
 
-    system: ModalSystem
+    system: SISOSystem
     left: Tensor
     right: Tensor
     hankel_singular_values: Tensor
 
     @staticmethod
-    def of(system: ModalSystem) -> "Balancing":
+    def of(system: SISOSystem) -> "Balancing":
         controllability, observability = real_gramian_factors(system)
         U, sigma, V = torch.linalg.svd(observability.mT @ controllability)
         return Balancing(system, observability @ U, controllability @ V.mT, sigma)
@@ -63,7 +63,7 @@ class Balancing:
         _, _, C = _real_realization(self.system)
         return torch.linalg.vector_norm((C[:, None, :] @ self.right)[:, 0], dim=-1)
 
-    def truncate(self, order: int) -> ModalSystem:
+    def truncate(self, order: int) -> SISOSystem:
         """Return the balanced truncations; a system of lower rank comes back at its rank."""
         system, sigma = self.system, self.hankel_singular_values
         count = min(order, sigma.shape[-1])
@@ -86,7 +86,7 @@ class Balancing:
         return _stabilized(pack_modes(poles, residues, system.D, time=system.time))
 
 
-def _stabilized(system: ModalSystem) -> ModalSystem:
+def _stabilized(system: SISOSystem) -> SISOSystem:
     """Move poles that rounding put on or over the stability boundary just inside it.
 
     In exact arithmetic BT keeps stability.
@@ -94,4 +94,4 @@ def _stabilized(system: ModalSystem) -> ModalSystem:
     decay = -system.exponents.real
     ceiling = torch.where(system.states > 0, 1e-12, decay)
     exponents = torch.complex(-torch.maximum(decay, ceiling), system.exponents.imag)
-    return ModalSystem(exponents, system.residues, system.states, system.D, system.time)
+    return SISOSystem(exponents, system.residues, system.states, system.D, system.time)

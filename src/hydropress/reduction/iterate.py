@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import ModalSystem, SISOSystem
 from hydropress.systems.moments import Time
 
 AXIS_TOLERANCE = 1e-7
@@ -44,7 +44,7 @@ class Iterate:
         return torch.complex(-self.log_decay.exp(), self.frequency)
 
     @staticmethod
-    def from_system(system: ModalSystem) -> "Iterate":
+    def from_system(system: SISOSystem) -> "Iterate":
         """Take over a bank of batch shape ``(K,)``; its D starts at zero change."""
         empty = system.states == 0
         decay = torch.where(empty, 1.0, -system.exponents.real).clamp_min(1e-300)
@@ -56,7 +56,7 @@ class Iterate:
             torch.zeros_like(system.D),
         )
 
-    def to_system(self, D: Tensor, time: Time) -> ModalSystem:
+    def to_system(self, D: Tensor, time: Time) -> SISOSystem:
         """Return the bank, with Im s ≥ 0 and pairs on the axis turned into real poles.
 
         Parameters

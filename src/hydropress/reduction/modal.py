@@ -4,11 +4,11 @@ import torch
 
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.moments import exponential_moments
 
 
-def dominant_modes(system: ModalSystem, order: int, horizon: float | None = None) -> ModalSystem:
+def dominant_modes(system: SISOSystem, order: int, horizon: float | None = None) -> SISOSystem:
     """Keep the modes of largest energy as long as they fit into the order.
 
     Parameters
@@ -20,7 +20,7 @@ def dominant_modes(system: ModalSystem, order: int, horizon: float | None = None
 
     Returns
     -------
-    ModalSystem
+    SISOSystem
         Poles, residues and D unchanged.
 
     References
@@ -41,7 +41,7 @@ def dominant_modes(system: ModalSystem, order: int, horizon: float | None = None
     chosen = ranking.gather(-1, first)
     keep = kept.gather(-1, first)
     residues = system.residues.gather(-1, chosen)
-    return ModalSystem(
+    return SISOSystem(
         system.exponents.gather(-1, chosen),
         torch.where(keep, residues, torch.zeros_like(residues)),
         torch.where(keep, system.states.gather(-1, chosen), 0),

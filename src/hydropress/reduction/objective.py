@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.iterate import Iterate
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.moments import exponential_moments
 
 SYSTEMS_AT_ONCE = 32
@@ -108,7 +108,7 @@ class ClosedFormObjective(Objective):
         Whether D is an unknown (discrete time).
     """
 
-    full: ModalSystem
+    full: SISOSystem
     energy: Tensor
     horizon: float | None = None
     fits_feedthrough: bool = False

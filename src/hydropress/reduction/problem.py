@@ -12,7 +12,7 @@ from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.reduction.sampled import SpectralObjective
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import h2_norm
 
 
@@ -54,7 +54,7 @@ class Problem:
         Settings of the iterative methods.
     """
 
-    full: ModalSystem
+    full: SISOSystem
     orders: tuple[int, ...]
     horizon: float | None = None
     weight: SpectralWeight | None = None
@@ -91,7 +91,7 @@ class Problem:
 
 
 def check_problem(
-    full: ModalSystem,
+    full: SISOSystem,
     orders: tuple[int, ...],
     horizon: float | None,
     weight: SpectralWeight | None,

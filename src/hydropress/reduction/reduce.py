@@ -15,7 +15,7 @@ from hydropress.reduction.modal import modal_method
 from hydropress.reduction.problem import Problem, SpectralWeight, check_problem
 from hydropress.reduction.registry import get_method, register_method
 from hydropress.reduction.result import Certificate, Reduction, ReductionPath
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import h2_error
 
 CONVERGED = 1e-6
@@ -27,7 +27,7 @@ register_method("modal", modal_method)
 register_method("gradient", gradient_method)
 
 
-def _relative_error(problem: Problem, system: ModalSystem, difference: Tensor) -> Tensor:
+def _relative_error(problem: Problem, system: SISOSystem, difference: Tensor) -> Tensor:
     """Return the error in the problem's metric by a route that does not cancel.
 
     Parameters
@@ -61,16 +61,16 @@ def _balanced_error(problem: Problem, order: int) -> Tensor:
     return _relative_error(problem, balanced, difference)
 
 
-def _first_sample(system: ModalSystem) -> Tensor:
+def _first_sample(system: SISOSystem) -> Tensor:
     return (system.residues * system.states).real.sum(-1) + system.D
 
 
-def _delayed(system: ModalSystem) -> ModalSystem:
+def _delayed(system: SISOSystem) -> SISOSystem:
     """Return the systems whose kernel is k[t + 1]."""
     return replace(system, residues=system.residues * system.poles)
 
 
-def _keep_small(full: ModalSystem, reduced: ModalSystem, order: int) -> ModalSystem:
+def _keep_small(full: SISOSystem, reduced: SISOSystem, order: int) -> SISOSystem:
     """Put systems back that were small enough from the start."""
     small = full.order <= order
     if not bool(small.any()):
@@ -80,7 +80,7 @@ def _keep_small(full: ModalSystem, reduced: ModalSystem, order: int) -> ModalSys
     used = max(1, int((states > 0).sum(-1).max()))
     first = torch.argsort((states == 0).long(), dim=-1, stable=True)[:, :used]
     residues = torch.cat([full.residues * column, reduced.residues * ~column], -1)
-    return ModalSystem(
+    return SISOSystem(
         torch.cat([full.exponents, reduced.exponents], -1).gather(-1, first),
         residues.gather(-1, first),
         states.gather(-1, first),
@@ -90,7 +90,7 @@ def _keep_small(full: ModalSystem, reduced: ModalSystem, order: int) -> ModalSys
 
 
 def reduce_path(
-    system: ModalSystem,
+    system: SISOSystem,
     max_order: int | None = None,
     method: str = "h2",
     *,
@@ -191,7 +191,7 @@ def reduce_path(
 
 
 def reduce(
-    system: ModalSystem,
+    system: SISOSystem,
     order: int,
     method: str = "h2",
     *,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Outcome:
         Largest minus smallest relative error over the starts tried, shape ``(K,)``.
     """
 
-    system: ModalSystem
+    system: SISOSystem
     iterations: Tensor
     spread: Tensor
 
     @staticmethod
-    def direct(system: ModalSystem) -> "Outcome":
+    def direct(system: SISOSystem) -> "Outcome":
         """Wrap the result of a method that does not iterate."""
         zero = torch.zeros_like(system.D)
         return Outcome(system, zero.to(torch.int64), zero)
@@ -86,7 +86,7 @@ class Reduction:
         See :class:`Certificate`.
     """
 
-    system: ModalSystem
+    system: SISOSystem
     method: str
     order: int
     relative_error: Tensor

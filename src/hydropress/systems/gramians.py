@@ -15,11 +15,11 @@ their digits.
 import torch
 from torch import Tensor
 
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.moments import Time, exponential_moments, wrap_phase
 
 
-def all_modes(system: ModalSystem) -> tuple[Tensor, Tensor]:
+def all_modes(system: SISOSystem) -> tuple[Tensor, Tensor]:
     """Write out both members of every pair.
 
     Returns
@@ -63,7 +63,7 @@ def controllability_factor(exponents: Tensor, time: Time) -> Tensor:
     return torch.tril(weight[..., None, :] * kernel * shifted)
 
 
-def controllability_gramian(system: ModalSystem, horizon: float | None = None) -> Tensor:
+def controllability_gramian(system: SISOSystem, horizon: float | None = None) -> Tensor:
     """Return P, with A P A^H - P + B B^H = 0 (discrete) or A P + P A^H + B B^H = 0.
 
     Coordinates are the modes with both members of a pair written out (:func:`all_modes`), B = 1.
@@ -84,7 +84,7 @@ def controllability_gramian(system: ModalSystem, horizon: float | None = None) -
     return exponential_moments(sums, 1, time=system.time, horizon=horizon)[0]
 
 
-def observability_gramian(system: ModalSystem, horizon: float | None = None) -> Tensor:
+def observability_gramian(system: SISOSystem, horizon: float | None = None) -> Tensor:
     """Return Q, with A^H Q A - Q + C^H C = 0 (discrete) or A^H Q + Q A + C^H C = 0, C = ρ.
 
     Coordinates and arguments as in :func:`controllability_gramian`.
@@ -108,7 +108,7 @@ def _real_rows(factor: Tensor) -> Tensor:
     return torch.linalg.qr(stacked.mT, mode="r").R.mT
 
 
-def real_gramian_factors(system: ModalSystem) -> tuple[Tensor, Tensor]:
+def real_gramian_factors(system: SISOSystem) -> tuple[Tensor, Tensor]:
     """Return real Z_P, Z_Q with P = Z_P Z_P^T and Q = Z_Q Z_Q^T in real modal coordinates.
 
     Real modal coordinates: two states an entry, A = [[Re a, -Im a], [Im a, Re a]], B = (√2, 0),
@@ -126,7 +126,7 @@ def real_gramian_factors(system: ModalSystem) -> tuple[Tensor, Tensor]:
     return _real_rows(factor), _real_rows(observing)
 
 
-def hankel_singular_values(system: ModalSystem) -> Tensor:
+def hankel_singular_values(system: SISOSystem) -> Tensor:
     """Return the Hankel singular values, from the SVD of the product of Gramian factors.
 
     Returns

@@ -1,77 +1,50 @@
 """The record that all floors exchange: a batch of real linear systems in modal form."""
 
-import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
-from typing import Any, get_args
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from hydropress.errors import InvalidArgumentError, UnstableSystemError
+from hydropress.errors import InvalidArgumentError
+from hydropress.systems.checks import (
+    REAL_TOLERANCE,
+    check_poles,
+    check_time,
+    finite_numbers,
+    finite_reals,
+    is_real,
+)
 from hydropress.systems.kernels import modal_kernel
-from hydropress.systems.moments import Time, wrap_phase
-
-REAL_TOLERANCE = 1e-9
-"""A pole counts as real if |Im| is at most this share of its distance to the origin (discrete) or
-of its modulus (continuous): well above rounding, well below any frequency of a trained SSM."""
+from hydropress.systems.modes import Modes
+from hydropress.systems.moments import Time
+from hydropress.systems.state_space import diagonalize, pair_up, realize, turn_phases
 
 
-def _is_real(poles: Tensor) -> Tensor:
-    return poles.imag.abs() <= REAL_TOLERANCE * poles.abs()
+class ModalSystem(Modes):
+    r"""A batch of real linear time-invariant systems as sums of modes.
 
-
-def _check_time(time: Any) -> None:
-    if time not in get_args(Time):
-        raise InvalidArgumentError(f"time={time!r}; required: 'discrete' or 'continuous'")
-
-
-def _finite_numbers(name: str, values: Any, device: torch.device | None = None) -> Tensor:
-    """Return numbers of any kind as complex128; Python's keep all their digits."""
-    try:
-        tensor = torch.as_tensor(values, dtype=torch.complex128, device=device)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise InvalidArgumentError(
-            f"{name} is a {type(values).__name__} ({error}); required: an array or tensor of "
-            "numbers; convert it first"
-        ) from error
-    if not bool(torch.isfinite(torch.view_as_real(tensor)).all()):
-        raise InvalidArgumentError(f"{name} contains NaN or infinity; required: finite numbers")
-    return tensor
-
-
-def _finite_reals(name: str, values: Any, device: torch.device | None = None) -> Tensor:
-    tensor = _finite_numbers(name, values, device)
-    if bool((tensor.imag != 0).any()):
-        raise InvalidArgumentError(f"{name} is complex; required: real numbers, of a real system")
-    return tensor.real
-
-
-@dataclass(frozen=True)
-class ModalSystem:
-    r"""A batch of real SISO linear time-invariant systems as sums of modes.
-
-        discrete:    k[t] = Σ_i m_i Re(ρ_i e^{s_i t}),  t = 0, 1, …    pole a_i = e^{s_i}
-        continuous:  k(t) = Σ_i m_i Re(ρ_i e^{s_i t}),  t ≥ 0          pole λ_i = s_i
+        discrete:    k[t] = Σ_i m_i Re(R_i e^{s_i t}),  t = 0, 1, …    pole a_i = e^{s_i}
+        continuous:  k(t) = Σ_i m_i Re(R_i e^{s_i t}),  t ≥ 0          pole λ_i = s_i
 
     and y = k * u + D u.  An entry stands for a conjugate pair (m = 2, the member with Im > 0), for
     one real pole (m = 1), or is empty (m = 0), which pads systems of different orders to one
-    shape.
+    shape.  R_i is a scalar residue ρ_i (:class:`SISOSystem`) or of rank one, c_i b_iᵀ
+    (:class:`MIMOSystem`).
 
-    Construct with :meth:`siso` or :meth:`from_state_space`.
+    Construct with :meth:`siso`, :meth:`mimo` or :meth:`from_state_space`.
 
     Attributes
     ----------
     exponents
         s, complex128, shape ``(..., n)``.  In discrete time the logarithm of the pole, because
         1 - a cannot be formed accurately near the stability boundary.
-    residues
-        ρ, complex128, shape ``(..., n)``.
     states
         m, the number of real states of each entry, int64, shape ``(..., n)``.
     D
-        Feedthrough, float64, shape ``(...)``.
+        Feedthrough, float64, shape ``(...)``, or ``(..., P, M)`` of a MIMO system.
     time
         ``discrete`` or ``continuous``.
 
@@ -82,16 +55,12 @@ class ModalSystem:
     its norm, Gramians and reductions are the same.
     """
 
-    exponents: Tensor
-    residues: Tensor
-    states: Tensor
     D: Tensor
-    time: Time
 
     @staticmethod
     def siso(
         poles: Any, residues: Any, feedthrough: Any = None, *, time: Time = "discrete"
-    ) -> "ModalSystem":
+    ) -> "SISOSystem":
         """Build a bank of scalar systems from poles and residues.
 
         Parameters
@@ -112,9 +81,9 @@ class ModalSystem:
             If shapes disagree, values are not finite numbers, a pole has Im < 0, a real pole has a
             complex residue or a discrete pole is zero.
         """
-        _check_time(time)
-        pole = _finite_numbers("poles", poles)
-        residue = _finite_numbers("residues", residues, pole.device)
+        check_time(time)
+        pole = finite_numbers("poles", poles)
+        residue = finite_numbers("residues", residues, pole.device)
         if pole.ndim == 0 or pole.shape != residue.shape:
             raise InvalidArgumentError(
                 f"poles of shape {tuple(pole.shape)} with residues of shape "
@@ -122,37 +91,81 @@ class ModalSystem:
             )
         D = None
         if feedthrough is not None:
-            D = _finite_reals("feedthrough", feedthrough, pole.device)
+            D = finite_reals("feedthrough", feedthrough, pole.device)
             if D.shape not in ((), pole.shape[:-1]):
                 raise InvalidArgumentError(
                     f"feedthrough of shape {tuple(D.shape)} with poles of shape "
                     f"{tuple(pole.shape)}; required: one number, or one for each system"
                 )
-        real = _is_real(pole)
-        if bool(((pole.imag < 0) & ~real).any()):
-            worst = pole[(pole.imag < 0) & ~real][0].item()
-            raise InvalidArgumentError(
-                f"pole {worst:.6g} has a negative imaginary part; required: one entry per "
-                "conjugate pair, its member with Im > 0; drop the other member"
-            )
+        pole, real = check_poles(pole, time), is_real(pole)
         if bool((real & (residue.imag.abs() > REAL_TOLERANCE * residue.abs())).any()):
             raise InvalidArgumentError(
                 "a real pole has a complex residue; required: a real one, since the system is real"
             )
-        pole = torch.where(real, torch.complex(pole.real, torch.zeros_like(pole.real)), pole)
-        residue = torch.where(
-            real, torch.complex(residue.real, torch.zeros_like(pole.real)), residue
-        )
-        if time == "discrete":
-            if bool((pole == 0).any()):
-                raise InvalidArgumentError(
-                    "a discrete pole is 0 (a pure delay); required: non-zero poles; put a "
-                    "direct term into the feedthrough"
-                )
-            exponents = torch.log(pole)
-        else:
-            exponents = pole
+        residue = torch.where(real, residue.real.to(residue.dtype), residue)
+        exponents = torch.log(pole) if time == "discrete" else pole
         return ModalSystem.from_exponents(exponents, residue, torch.where(real, 1, 2), D, time=time)
+
+    @staticmethod
+    def mimo(poles: Any, B: Any, C: Any, D: Any = None, *, time: Time = "discrete") -> "MIMOSystem":
+        """Build systems of several inputs and outputs, with residues c_i b_iᵀ.
+
+        Parameters
+        ----------
+        poles
+            As in :meth:`siso`, shape ``(..., n)``.
+        B, C
+            Complex, shapes ``(..., n, M)`` and ``(..., P, n)``; of a real pole c bᵀ is real.
+        D
+            Real, shape ``(..., P, M)``; zero if not given.
+        time
+            ``discrete`` or ``continuous``.
+
+        Raises
+        ------
+        InvalidArgumentError
+            As in :meth:`siso`.
+        """
+        check_time(time)
+        pole = finite_numbers("poles", poles)
+        inputs = finite_numbers("B", B, pole.device)
+        outputs = finite_numbers("C", C, pole.device)
+        batch, n = tuple(pole.shape[:-1]), pole.shape[-1] if pole.ndim else 0
+        if pole.ndim == 0 or tuple(inputs.shape[:-1]) != (*batch, n):
+            raise InvalidArgumentError(
+                f"B of shape {tuple(inputs.shape)} with poles of shape {tuple(pole.shape)}; "
+                "required: (..., n, M) with poles (..., n)"
+            )
+        if tuple(outputs.shape[:-2]) != batch or outputs.shape[-1] != n:
+            raise InvalidArgumentError(
+                f"C of shape {tuple(outputs.shape)} with poles of shape {tuple(pole.shape)}; "
+                "required: (..., P, n) with poles (..., n)"
+            )
+        size = (*batch, outputs.shape[-2], inputs.shape[-1])
+        direct = pole.real.new_zeros(size)
+        if D is not None:
+            direct = finite_reals("D", D, pole.device)
+            if tuple(direct.shape) != size:
+                raise InvalidArgumentError(
+                    f"D of shape {tuple(direct.shape)} with B and C of {size[-1]} inputs and "
+                    f"{size[-2]} outputs; required: {size}"
+                )
+        pole, real = check_poles(pole, time), is_real(pole)
+        turned = turn_phases(inputs, outputs)
+        inputs = torch.where(real[..., None], turned[0], inputs)
+        outputs = torch.where(real[..., None, :], turned[1], outputs)
+        for vectors in (inputs, outputs.mT):
+            length = torch.linalg.vector_norm(vectors, dim=-1)
+            skew = torch.linalg.vector_norm(vectors.imag, dim=-1)
+            if bool((real & (skew > REAL_TOLERANCE * length)).any()):
+                raise InvalidArgumentError(
+                    "a real pole has a complex residue c bᵀ; required: a real one, since the "
+                    "system is real"
+                )
+        inputs = torch.where(real[..., None], inputs.real.to(inputs.dtype), inputs)
+        outputs = torch.where(real[..., None, :], outputs.real.to(outputs.dtype), outputs)
+        exponents = torch.log(pole) if time == "discrete" else pole
+        return MIMOSystem(exponents, inputs, outputs, torch.where(real, 1, 2), direct, time)
 
     @staticmethod
     def from_exponents(
@@ -162,8 +175,8 @@ class ModalSystem:
         feedthrough: Any = None,
         *,
         time: Time = "discrete",
-    ) -> "ModalSystem":
-        """Build the record from what it stores; nothing is checked.
+    ) -> "SISOSystem":
+        """Build a bank of scalar systems from what it stores; nothing is checked.
 
         This is the accurate way in where the exponents are known, as for a discretised layer.
         """
@@ -173,19 +186,24 @@ class ModalSystem:
         else:
             D = torch.as_tensor(feedthrough, dtype=torch.float64, device=exponents.device)
             D = D.expand(batch)
-        return ModalSystem(exponents, residues, states, D, time)
+        return SISOSystem(exponents, residues, states, D, time)
 
     @staticmethod
     def from_state_space(
         A: Any, B: Any, C: Any, D: Any = None, *, time: Time = "discrete"
     ) -> "ModalSystem":
-        """Build a bank of scalar systems from real state-space matrices.
+        """Build systems from real state-space matrices.
 
         Parameters
         ----------
         A, B, C, D
-            Real, shapes ``(..., n, n)``, ``(..., n)`` or ``(..., n, 1)``, ``(..., n)`` or
-            ``(..., 1, n)``, and ``(...)`` or ``(..., 1, 1)``.
+            Real, shapes ``(..., n, n)``, ``(..., n)`` or ``(..., n, M)``, ``(..., n)`` or
+            ``(..., P, n)``, and ``(...)`` or ``(..., P, M)``.
+
+        Returns
+        -------
+        ModalSystem
+            A :class:`SISOSystem` if M = P = 1, else a :class:`MIMOSystem`.
 
         Raises
         ------
@@ -193,116 +211,52 @@ class ModalSystem:
             If shapes disagree, values are not finite real numbers, or A is not diagonalisable, or
             so nearly not that its modes cannot be told apart.
         """
-        _check_time(time)
-        matrix = _finite_reals("A", A)
+        check_time(time)
+        matrix = finite_reals("A", A)
         if matrix.ndim < 2 or matrix.shape[-2] != matrix.shape[-1]:
             raise InvalidArgumentError(
                 f"A of shape {tuple(matrix.shape)}; required: a square matrix (..., n, n)"
             )
-        order, batch = matrix.shape[-1], tuple(matrix.shape[:-2])
+        n, batch = matrix.shape[-1], tuple(matrix.shape[:-2])
 
-        def part(name: str, values: Any, *shapes: tuple[int, ...]) -> Tensor:
-            tensor = _finite_reals(name, values, matrix.device)
-            allowed = [batch + shape for shape in shapes]
-            if tuple(tensor.shape) not in allowed:
-                raise InvalidArgumentError(
-                    f"{name} of shape {tuple(tensor.shape)} with A of shape "
-                    f"{tuple(matrix.shape)}; required: {' or '.join(map(str, allowed))}; pass one "
-                    "input and one output at a time"
-                )
-            return tensor.reshape(batch + shapes[0])
-
-        column, row = part("B", B, (order,), (order, 1)), part("C", C, (order,), (1, order))
-        feedthrough = None if D is None else part("D", D, (), (1, 1))
-        poles, vectors = torch.linalg.eig(matrix)
-        condition = torch.linalg.cond(vectors) if order else matrix.new_ones(batch)
-        if not bool((condition < 1e12).all()):
-            raise InvalidArgumentError(
-                f"A has eigenvectors of condition {condition.max().item():.1e}; required: a "
-                "diagonalisable A (below 1e12); perturb or block-reduce its repeated poles"
+        def refuse(name: str, tensor: Tensor, *shapes: str) -> InvalidArgumentError:
+            return InvalidArgumentError(
+                f"{name} of shape {tuple(tensor.shape)} with A of shape {tuple(matrix.shape)}; "
+                f"required: {' or '.join(shapes)} with A (..., n, n)"
             )
-        controls = torch.linalg.solve(vectors, column.to(poles.dtype))
-        observes = (row.to(poles.dtype)[..., None, :] @ vectors)[..., 0, :]
-        return pack_modes(poles, controls * observes, feedthrough, time=time)
 
-    @property
-    def poles(self) -> Tensor:
-        """Discrete poles a or continuous poles λ, complex128, shape ``(..., n)``; 0 if empty."""
-        poles = torch.exp(self.exponents) if self.time == "discrete" else self.exponents
-        poles = torch.where(self.states == 1, torch.complex(poles.real, 0 * poles.real), poles)
-        return torch.where(self.states > 0, poles, torch.zeros_like(poles))
+        column, row = finite_reals("B", B, matrix.device), finite_reals("C", C, matrix.device)
+        if tuple(column.shape) == (*batch, n):
+            column = column[..., None]
+        if tuple(column.shape[:-1]) != (*batch, n):
+            raise refuse("B", column, "(..., n)", "(..., n, M)")
+        if tuple(row.shape) == (*batch, n):
+            row = row[..., None, :]
+        if tuple(row.shape[:-2]) != batch or row.shape[-1] != n or row.ndim < 2:
+            raise refuse("C", row, "(..., n)", "(..., P, n)")
+        size = (*batch, row.shape[-2], column.shape[-1])
+        direct = matrix.new_zeros(size)
+        if D is not None:
+            direct = finite_reals("D", D, matrix.device)
+            if size[-2:] == (1, 1) and tuple(direct.shape) == batch:
+                direct = direct[..., None, None]
+            if tuple(direct.shape) != size:
+                raise refuse("D", direct, str(size))
+        poles, modal_B, modal_C = diagonalize(matrix, column, row)
+        if size[-2:] == (1, 1):
+            residues = modal_B[..., 0] * modal_C[..., 0, :]
+            return pack_modes(poles, residues, direct[..., 0, 0], time=time)
+        return pack_mimo_modes(poles, modal_B, modal_C, direct, time=time)
 
-    @property
-    def batch_shape(self) -> torch.Size:
-        """The leading ``...``."""
-        return self.exponents.shape[:-1]
-
-    @property
-    def num_poles(self) -> int:
-        """n, the number of stored entries, padding included."""
-        return self.exponents.shape[-1]
-
-    @property
-    def order(self) -> Tensor:
-        """The number of real states of each system (McMillan degree), int64, shape ``(...)``."""
-        return self.states.sum(-1)
-
-    @property
-    def decay(self) -> Tensor:
-        """-Re s, the decay per sample or time unit, shape ``(..., n)``; infinite if empty."""
-        return torch.where(self.states > 0, -self.exponents.real, math.inf)
-
-    def __getitem__(self, index: Any) -> "ModalSystem":
+    @abstractmethod
+    def __getitem__(self, index: Any) -> Self:
         """Select along the batch axes."""
-        return replace(
-            self,
-            exponents=self.exponents[index],
-            residues=self.residues[index],
-            states=self.states[index],
-            D=self.D[index],
-        )
 
-    def reshape(self, *shape: int) -> "ModalSystem":
+    @abstractmethod
+    def reshape(self, *shape: int) -> Self:
         """Reshape the batch axes."""
-        D = self.D.reshape(shape)
-        entries = (*D.shape, self.num_poles)
-        return replace(
-            self,
-            exponents=self.exponents.reshape(entries),
-            residues=self.residues.reshape(entries),
-            states=self.states.reshape(entries),
-            D=D,
-        )
 
-    def require_stable(self) -> None:
-        """Raise :class:`UnstableSystemError`, naming the worst pole, unless all decay."""
-        if not bool((self.decay > 0).all()):
-            worst = self.poles.flatten()[self.decay.argmin()].item()
-            raise UnstableSystemError(
-                f"{self.time}-time pole {worst:.9g} does not decay; required: every pole inside "
-                "the stability region for an infinite horizon; pass a finite horizon or remove it"
-            )
-
-    def require_finite_norm(self, horizon: float | None) -> None:
-        """Raise unless the norm over a horizon, ``None`` for infinite, exists.
-
-        Raises
-        ------
-        UnstableSystemError
-            If the horizon is infinite and a pole does not decay.
-        InvalidArgumentError
-            If the horizon is not a positive number, and in discrete time a whole one.
-        """
-        if horizon is None:
-            self.require_stable()
-            return
-        valid = isinstance(horizon, Real) and math.isfinite(horizon) and horizon > 0
-        if not valid or (self.time == "discrete" and horizon != int(horizon)):
-            kind = "number of samples" if self.time == "discrete" else "duration"
-            raise InvalidArgumentError(
-                f"horizon={horizon!r}; required: a positive {kind}, or None for infinite"
-            )
-
+    @abstractmethod
     def impulse_response(self, length: int, *, step: float = 1.0) -> Tensor:
         """Sample the kernel, without D.
 
@@ -316,15 +270,15 @@ class ModalSystem:
         Returns
         -------
         Tensor
-            k[0], …, k[L-1] or k(0), …, k((L-1) step); float64, shape ``(..., L)``.
+            k[0], …, k[L-1] or k(0), …, k((L-1) step); float64, shape ``(..., L)``, or
+            ``(..., P, M, L)`` of a MIMO system.
         """
-        exponents = self.exponents if self.time == "discrete" else self.exponents * step
-        return modal_kernel(exponents, self.residues * self.states, length)
 
+    @abstractmethod
     def transfer_function(self, points: Any) -> Tensor:
         """Evaluate G at points of the z-plane or s-plane, D included.
 
-        G(z) = D + Σ over all poles of ρ / (1 - a/z), or G(s) = D + Σ ρ / (s - λ).
+        G(z) = D + Σ over all poles of R / (1 - a/z), or G(s) = D + Σ R / (s - λ).
 
         Parameters
         ----------
@@ -334,83 +288,166 @@ class ModalSystem:
         Returns
         -------
         Tensor
-            complex128, shape ``(..., K)``.
+            complex128, shape ``(..., K)``, or ``(..., K, P, M)`` of a MIMO system.
 
         Raises
         ------
         InvalidArgumentError
             If a point is a pole, not finite, or 0 in discrete time.
         """
-        point = _finite_numbers("points of a transfer function", points, self.exponents.device)
-        if point.ndim != 1:
-            raise InvalidArgumentError(
-                f"points of a transfer function have shape {tuple(point.shape)}; required: (K,)"
-            )
-        half = (self.states / 2)[..., None]
-        total = torch.zeros(*self.batch_shape, len(point), dtype=torch.complex128)
-        total = total.to(point.device)
-        for exponents, residues in (
-            (self.exponents, self.residues),
-            (self.exponents.conj(), self.residues.conj()),
-        ):
-            if self.time == "discrete":
-                terms = -1 / torch.expm1(wrap_phase(exponents[..., None] - torch.log(point)))
-            else:
-                terms = 1 / (point - exponents[..., None])
-            total = total + (half * residues[..., None] * terms).sum(-2)
-        valued = torch.isfinite(torch.view_as_real(total)).all(-1)
-        if not bool(valued.all()):
-            worst = point.expand_as(total)[~valued][0].item()
-            raise InvalidArgumentError(
-                f"the transfer function has no finite value at {worst:.6g}; required: points that "
-                "are no poles, nor 0 in discrete time"
-            )
-        return total + self.D[..., None]
 
+    @abstractmethod
     def to_state_space(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return a real state-space realisation of one system.
 
         Returns
         -------
         A, B, C, D
-            float64, shapes ``(n, n)`` block diagonal, ``(n, 1)``, ``(1, n)``, ``(1, 1)``.
+            float64, shapes ``(n, n)`` block diagonal, ``(n, M)``, ``(P, n)``, ``(P, M)``.
 
         Raises
         ------
         InvalidArgumentError
             If the record holds a batch; index it first.
         """
-        if self.batch_shape != ():
-            raise InvalidArgumentError(
-                f"a batch of shape {tuple(self.batch_shape)}; required: one system; index it first"
-            )
-        keep = self.states > 0
-        blocks: list[Tensor] = []
-        inputs: list[float] = []
-        outputs: list[Tensor] = []
-        for pole, residue, states in zip(
-            self.poles[keep], self.residues[keep], self.states[keep], strict=True
-        ):
-            if states == 1:
-                blocks.append(pole.real.reshape(1, 1))
-                inputs.append(1.0)
-                outputs.append(residue.real.reshape(1))
-            else:
-                blocks.append(
-                    torch.stack(
-                        [torch.stack([pole.real, -pole.imag]), torch.stack([pole.imag, pole.real])]
-                    )
-                )
-                inputs += [math.sqrt(2), 0.0]
-                outputs.append(math.sqrt(2) * torch.stack([residue.real, -residue.imag]))
-        D = self.D.reshape(1, 1)
-        if not blocks:
-            return D.new_zeros(0, 0), D.new_zeros(0, 1), D.new_zeros(1, 0), D
-        B = torch.tensor(inputs, dtype=torch.float64, device=D.device)
-        return torch.block_diag(*blocks), B[:, None], torch.cat(outputs)[None, :], D
 
 
-def stack(systems: Sequence[ModalSystem]) -> ModalSystem:
+@dataclass(frozen=True)
+class SISOSystem(ModalSystem):
+    """A bank of scalar systems, R_i = ρ_i.
+
+    Attributes
+    ----------
+    residues
+        ρ, complex128, shape ``(..., n)``.
+    D
+        float64, shape ``(...)``.
+    exponents, states, time
+        See :class:`ModalSystem`.
+    """
+
+    exponents: Tensor
+    residues: Tensor
+    states: Tensor
+    D: Tensor
+    time: Time
+
+    def __getitem__(self, index: Any) -> "SISOSystem":
+        return replace(
+            self,
+            exponents=self.exponents[index],
+            residues=self.residues[index],
+            states=self.states[index],
+            D=self.D[index],
+        )
+
+    def reshape(self, *shape: int) -> "SISOSystem":
+        D = self.D.reshape(shape)
+        entries = (*D.shape, self.num_poles)
+        return replace(
+            self,
+            exponents=self.exponents.reshape(entries),
+            residues=self.residues.reshape(entries),
+            states=self.states.reshape(entries),
+            D=D,
+        )
+
+    def impulse_response(self, length: int, *, step: float = 1.0) -> Tensor:
+        exponents = self.exponents if self.time == "discrete" else self.exponents * step
+        return modal_kernel(exponents, self.residues * self.states, length)
+
+    def transfer_function(self, points: Any) -> Tensor:
+        direct, mirrored = self.mode_responses(points)
+        residues = self.residues[..., None]
+        return (residues * direct + residues.conj() * mirrored).sum(-2) + self.D[..., None]
+
+    def to_state_space(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        self.require_one()
+        column = torch.ones_like(self.residues)[:, None]
+        A, B, C = realize(self.poles, self.states, column, self.residues[None, :])
+        return A, B, C, self.D.reshape(1, 1)
+
+
+@dataclass(frozen=True)
+class MIMOSystem(ModalSystem):
+    """Systems of M inputs and P outputs with residues of rank one, R_i = c_i b_iᵀ.
+
+    Attributes
+    ----------
+    B
+        b, complex128, shape ``(..., n, M)``.
+    C
+        c, complex128, shape ``(..., P, n)``.
+    D
+        float64, shape ``(..., P, M)``.
+    exponents, states, time
+        See :class:`ModalSystem`.
+    """
+
+    exponents: Tensor
+    B: Tensor
+    C: Tensor
+    states: Tensor
+    D: Tensor
+    time: Time
+
+    @property
+    def num_inputs(self) -> int:
+        """M."""
+        return self.B.shape[-1]
+
+    @property
+    def num_outputs(self) -> int:
+        """P."""
+        return self.C.shape[-2]
+
+    @property
+    def residues(self) -> Tensor:
+        """c_i b_iᵀ, complex128, shape ``(..., n, P, M)``."""
+        return self.C.mT[..., :, None] * self.B[..., None, :]
+
+    def __getitem__(self, index: Any) -> "MIMOSystem":
+        return replace(
+            self,
+            exponents=self.exponents[index],
+            B=self.B[index],
+            C=self.C[index],
+            states=self.states[index],
+            D=self.D[index],
+        )
+
+    def reshape(self, *shape: int) -> "MIMOSystem":
+        D = self.D.reshape(*shape, *self.D.shape[-2:])
+        batch, n = D.shape[:-2], self.num_poles
+        return replace(
+            self,
+            exponents=self.exponents.reshape(*batch, n),
+            B=self.B.reshape(*batch, n, self.num_inputs),
+            C=self.C.reshape(*batch, self.num_outputs, n),
+            states=self.states.reshape(*batch, n),
+            D=D,
+        )
+
+    def impulse_response(self, length: int, *, step: float = 1.0) -> Tensor:
+        steps = step * torch.arange(length, dtype=torch.float64, device=self.D.device)
+        if self.time == "discrete":
+            steps = torch.arange(length, dtype=torch.float64, device=self.D.device)
+        modes = self.states[..., None] * torch.exp(self.exponents[..., None] * steps)
+        return torch.einsum("...pn,...nl,...nm->...pml", self.C, modes, self.B).real
+
+    def transfer_function(self, points: Any) -> Tensor:
+        total = self.D[..., None, :, :].to(torch.complex128)
+        both = zip(self.mode_responses(points), (self.B, self.B.conj()), strict=True)
+        for (terms, inputs), outputs in zip(both, (self.C, self.C.conj()), strict=True):
+            total = total + torch.einsum("...pn,...nk,...nm->...kpm", outputs, terms, inputs)
+        return total
+
+    def to_state_space(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        self.require_one()
+        return (*realize(self.poles, self.states, self.B, self.C), self.D)
+
+
+def stack(systems: Sequence[SISOSystem]) -> SISOSystem:
     """Stack banks of one batch shape along a new first axis; short ones get empty entries."""
     slots = max(system.num_poles for system in systems)
 
@@ -418,7 +455,7 @@ def stack(systems: Sequence[ModalSystem]) -> ModalSystem:
         missing = (*values.shape[:-1], slots - values.shape[-1])
         return torch.cat([values, values.new_full(missing, empty)], -1)
 
-    return ModalSystem(
+    return SISOSystem(
         torch.stack([widen(system.exponents, -1) for system in systems]),
         torch.stack([widen(system.residues, 0) for system in systems]),
         torch.stack([widen(system.states, 0) for system in systems]),
@@ -429,8 +466,8 @@ def stack(systems: Sequence[ModalSystem]) -> ModalSystem:
 
 def pack_modes(
     poles: Tensor, residues: Tensor, feedthrough: Tensor | None = None, *, time: Time
-) -> ModalSystem:
-    """Turn all n poles of real systems into one entry per pair or real pole.
+) -> SISOSystem:
+    """Turn all n poles of scalar systems into one entry per pair or real pole.
 
     Parameters
     ----------
@@ -439,7 +476,7 @@ def pack_modes(
 
     Returns
     -------
-    ModalSystem
+    SISOSystem
         ``n`` entries per system at most, the empty ones last.
 
     Raises
@@ -447,27 +484,29 @@ def pack_modes(
     InvalidArgumentError
         If a complex pole lacks its conjugate.
     """
-    real = _is_real(poles)
-    upper = (poles.imag > 0) & ~real
-    lower = (poles.imag < 0) & ~real
-    if bool((upper.sum(-1) != lower.sum(-1)).any()):
-        raise InvalidArgumentError("a complex pole lacks its conjugate; required: a real system")
-    states = torch.where(real, 1, torch.where(upper, 2, 0))
-    order = torch.argsort(-states, dim=-1, stable=True)
-    used = max(1, int((states > 0).sum(-1).max())) if states.numel() else 0
-    order = order[..., :used]
-    states = states.gather(-1, order)
-    poles, residues = poles.gather(-1, order), residues.gather(-1, order)
-    zero = torch.zeros_like(poles.real)
-    poles = torch.where(states == 1, torch.complex(poles.real, zero), poles)
-    residues = torch.where(states == 1, torch.complex(residues.real, zero), residues)
-    residues = torch.where(states == 0, torch.zeros_like(residues), residues)
-    if time == "discrete":
-        if bool((poles == 0).any()):
-            raise InvalidArgumentError(
-                "a discrete pole is 0 (a pure delay); required: non-zero poles; put a direct term "
-                "into the feedthrough"
-            )
-        poles = torch.log(poles)
-    exponents = torch.where(states == 0, torch.complex(zero - 1, zero), poles)
-    return ModalSystem.from_exponents(exponents, residues, states, feedthrough, time=time)
+    exponents, states, index = pair_up(poles, time)
+    chosen = residues.gather(-1, index)
+    chosen = torch.where(states == 1, chosen.real.to(chosen.dtype), chosen)
+    chosen = torch.where(states == 0, torch.zeros_like(chosen), chosen)
+    return ModalSystem.from_exponents(exponents, chosen, states, feedthrough, time=time)
+
+
+def pack_mimo_modes(poles: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time) -> MIMOSystem:
+    """Do the same for systems with residues c_i b_iᵀ.
+
+    Parameters
+    ----------
+    poles, B, C, D
+        All poles ``(..., n)`` with ``(..., n, M)``, ``(..., P, n)`` and ``(..., P, M)``.
+    """
+    exponents, states, index = pair_up(poles, time)
+    inputs = B.gather(-2, index[..., None].expand(*index.shape, B.shape[-1]))
+    outputs = C.mT.gather(-2, index[..., None].expand(*index.shape, C.shape[-2]))
+    inputs, outputs = turn_phases(inputs, outputs.mT)
+    outputs = outputs.mT
+    real, empty = (states == 1)[..., None], (states == 0)[..., None]
+    parts: list[Tensor] = []
+    for part in (inputs, outputs):
+        kept = torch.where(real, part.real.to(part.dtype), part)
+        parts.append(torch.where(empty, torch.zeros_like(kept), kept))
+    return MIMOSystem(exponents, parts[0], parts[1].mT, states, D, time)

@@ -9,7 +9,7 @@ from torch import Tensor
 from hydropress.errors import InvalidArgumentError
 from hydropress.systems.gramians import all_modes, controllability_factor
 from hydropress.systems.kernels import modal_kernel
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.moments import exponential_moments
 
 _NODES = 16
@@ -24,7 +24,7 @@ _SYSTEMS_AT_ONCE = 32
 """Their Gramians stay in the cache: twice as fast as all of a large bank (measured)."""
 
 
-def _require_comparable(first: ModalSystem, second: ModalSystem, horizon: float | None) -> None:
+def _require_comparable(first: SISOSystem, second: SISOSystem, horizon: float | None) -> None:
     if first.time != second.time:
         raise InvalidArgumentError(
             f"a {first.time}-time and a {second.time}-time system; required: the same time"
@@ -41,7 +41,7 @@ def _require_comparable(first: ModalSystem, second: ModalSystem, horizon: float 
 
 
 def h2_inner_product(
-    first: ModalSystem, second: ModalSystem, *, horizon: float | None = None
+    first: SISOSystem, second: SISOSystem, *, horizon: float | None = None
 ) -> Tensor:
     r"""Return ⟨k, l⟩ = Σ_t k[t] l[t] or ∫ k(t) l(t) dt, without D.
 
@@ -73,7 +73,7 @@ def h2_inner_product(
     return (left * right * same + left * right.conj() * mixed).real.sum((-2, -1)) / 2
 
 
-def _concatenate_difference(full: ModalSystem, reduced: ModalSystem) -> ModalSystem:
+def _concatenate_difference(full: SISOSystem, reduced: SISOSystem) -> SISOSystem:
     """Return the system with kernel k - k_r."""
     batch = torch.broadcast_shapes(full.batch_shape, reduced.batch_shape)
 
@@ -81,7 +81,7 @@ def _concatenate_difference(full: ModalSystem, reduced: ModalSystem) -> ModalSys
         parts = [part.expand(*batch, part.shape[-1]) for part in (first, second)]
         return torch.cat(parts, dim=-1)
 
-    return ModalSystem(
+    return SISOSystem(
         join(full.exponents, reduced.exponents),
         join(full.residues, -reduced.residues),
         join(full.states, reduced.states),
@@ -90,7 +90,7 @@ def _concatenate_difference(full: ModalSystem, reduced: ModalSystem) -> ModalSys
     )
 
 
-def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
+def h2_norm(system: SISOSystem, *, horizon: float | None = None) -> Tensor:
     r"""Return the H² norm √(Σ_t k[t]²) or √(∫ k(t)² dt), without D.
 
     Parameters
@@ -134,13 +134,13 @@ def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
     return torch.where(positive, torch.where(positive, energy, 1.0).sqrt(), 0.0)
 
 
-def _infinite_norm(system: ModalSystem) -> Tensor:
+def _infinite_norm(system: SISOSystem) -> Tensor:
     exponents, residues = all_modes(system)
     factor = controllability_factor(exponents, system.time)
     return torch.linalg.vector_norm(factor.mT @ residues[..., None], dim=(-2, -1))
 
 
-def _norm_by_quadrature(system: ModalSystem, horizon: float, panels: int) -> Tensor:
+def _norm_by_quadrature(system: SISOSystem, horizon: float, panels: int) -> Tensor:
     """Integrate k² from 0 to the horizon by a Gauss rule on each of so many equal panels."""
     width = horizon / panels
     places, weights = np.polynomial.legendre.leggauss(_NODES)
@@ -154,7 +154,7 @@ def _norm_by_quadrature(system: ModalSystem, horizon: float, panels: int) -> Ten
     return torch.linalg.vector_norm(torch.stack(parts), dim=0)
 
 
-def h2_error(full: ModalSystem, reduced: ModalSystem, *, horizon: float | None = None) -> Tensor:
+def h2_error(full: SISOSystem, reduced: SISOSystem, *, horizon: float | None = None) -> Tensor:
     """Return ‖k - k_r‖, the norm of the difference system; arguments as in :func:`h2_norm`.
 
     Notes
@@ -168,7 +168,7 @@ def h2_error(full: ModalSystem, reduced: ModalSystem, *, horizon: float | None =
 
 
 def relative_h2_error(
-    full: ModalSystem, reduced: ModalSystem, *, horizon: float | None = None
+    full: SISOSystem, reduced: SISOSystem, *, horizon: float | None = None
 ) -> Tensor:
     """Return ‖k - k_r‖ / ‖k‖; 0 where both are zero."""
     error = h2_error(full, reduced, horizon=horizon)

@@ -1,0 +1,125 @@
+"""Between real state-space matrices and modes, as plain tensors."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from hydropress.errors import InvalidArgumentError
+from hydropress.systems.checks import is_real
+from hydropress.systems.moments import Time
+
+LARGEST_CONDITION = 1e12
+"""Of the eigenvectors of A: beyond it four digits or fewer are left of the modes."""
+
+
+def diagonalize(A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return all poles and the modal B and C, ``(..., n)``, ``(..., n, M)``, ``(..., P, n)``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If A is not diagonalisable, or so nearly not that its modes cannot be told apart.
+    """
+    poles, vectors = torch.linalg.eig(A)
+    if A.shape[-1]:
+        condition = torch.linalg.cond(vectors)
+        if not bool((condition < LARGEST_CONDITION).all()):
+            raise InvalidArgumentError(
+                f"A has eigenvectors of condition {condition.max().item():.1e}; required: a "
+                f"diagonalisable A (below {LARGEST_CONDITION:.0e}); perturb or block-reduce its "
+                "repeated poles"
+            )
+    modal_B = torch.linalg.solve(vectors, B.to(poles.dtype))
+    return poles, modal_B, C.to(poles.dtype) @ vectors
+
+
+def pair_up(poles: Tensor, time: Time) -> tuple[Tensor, Tensor, Tensor]:
+    """Choose one entry per conjugate pair or real pole from all poles of real systems.
+
+    Parameters
+    ----------
+    poles
+        All poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed.
+
+    Returns
+    -------
+    exponents, states, index
+        Shapes ``(..., m)``; the third says which pole an entry was.  Pairs come first, empty
+        entries last.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If a complex pole lacks its conjugate, or a discrete pole is zero.
+    """
+    real = is_real(poles)
+    upper = (poles.imag > 0) & ~real
+    lower = (poles.imag < 0) & ~real
+    if bool((upper.sum(-1) != lower.sum(-1)).any()):
+        raise InvalidArgumentError("a complex pole lacks its conjugate; required: a real system")
+    states = torch.where(real, 1, torch.where(upper, 2, 0))
+    index = torch.argsort(-states, dim=-1, stable=True)
+    used = max(1, int((states > 0).sum(-1).max())) if states.numel() else 0
+    index = index[..., :used]
+    states, poles = states.gather(-1, index), poles.gather(-1, index)
+    zero = torch.zeros_like(poles.real)
+    poles = torch.where(states == 1, torch.complex(poles.real, zero), poles)
+    if time == "discrete":
+        if bool((poles == 0).any()):
+            raise InvalidArgumentError(
+                "a discrete pole is 0 (a pure delay); required: non-zero poles; put a direct term "
+                "into the feedthrough"
+            )
+        poles = torch.log(poles)
+    exponents = torch.where(states == 0, torch.complex(zero - 1, zero), poles)
+    return exponents, states, index
+
+
+def turn_phases(B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same c_i b_iᵀ with b_i turned until its largest entry is real.
+
+    A phase common to c_i and b_i says nothing, and those of eigenvectors are arbitrary.
+
+    Parameters
+    ----------
+    B, C
+        Shapes ``(..., n, M)`` and ``(..., P, n)``.
+    """
+    largest = B.gather(-1, B.abs().argmax(-1, keepdim=True))
+    phase = torch.where(largest != 0, largest / largest.abs(), torch.ones_like(largest))
+    return B / phase, C * phase.mT
+
+
+def realize(poles: Tensor, states: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return real A, B and C of one system given by its entries.
+
+    Parameters
+    ----------
+    poles, states, B, C
+        Shapes ``(n,)``, ``(n,)``, ``(n, M)``, ``(P, n)``; empty entries are left out.
+
+    Returns
+    -------
+    A, B, C
+        float64; A block diagonal, a pair being ``[[Re a, -Im a], [Im a, Re a]]``, with
+        B = √2 (Re b, Im b) and C = √2 (Re c, -Im c).
+    """
+    blocks: list[Tensor] = []
+    inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
+    for place in torch.nonzero(states > 0)[:, 0].tolist():
+        pole, b, c = poles[place], B[place], C[:, place]
+        if states[place] == 1:
+            blocks.append(pole.real.reshape(1, 1))
+            inputs.append(b.real[None])
+            outputs.append(c.real[:, None])
+        else:
+            rows = [torch.stack([pole.real, -pole.imag]), torch.stack([pole.imag, pole.real])]
+            blocks.append(torch.stack(rows))
+            inputs.append(math.sqrt(2) * torch.stack([b.real, b.imag]))
+            outputs.append(math.sqrt(2) * torch.stack([c.real, -c.imag], -1))
+    if not blocks:
+        empty = poles.real.new_zeros
+        return empty(0, 0), empty(0, B.shape[1]), empty(C.shape[0], 0)
+    return torch.block_diag(*blocks), torch.cat(inputs), torch.cat(outputs, -1)
