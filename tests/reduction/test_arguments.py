@@ -22,7 +22,7 @@ all_methods = pytest.mark.parametrize("method", METHODS)
 
 
 @all_methods
-@pytest.mark.parametrize("order", [0, -2, 6, 100])
+@pytest.mark.parametrize("order", [-1, -2, 6, 100])
 def test_order_out_of_range(method, order):
     with pytest.raises(InvalidArgumentError, match=rf"order.*{order}.*required"):
         reduce(FULL, order, method)
@@ -97,8 +97,8 @@ def test_a_path_has_one_set_of_orders(arguments):
         reduce_path(FULL, **arguments)
 
 
-@pytest.mark.parametrize("arguments", [{"max_order": 0}, {"orders": ()}, {"orders": (2, 0)}])
-def test_a_path_has_positive_orders(arguments):
+@pytest.mark.parametrize("arguments", [{"max_order": -1}, {"orders": ()}, {"orders": (2, -1)}])
+def test_a_path_has_no_negative_orders(arguments):
     with pytest.raises(InvalidArgumentError, match="required"):
         reduce_path(FULL, **arguments)
 

@@ -100,13 +100,42 @@ def test_shapes_and_certificate_are_sane(method, name):
 
 @grid
 def test_certificate_compares_with_balanced_truncation(method, name):
-    posed, certificate = problem(name), reduced(method, name).certificate
-    if posed.horizon is not None:
-        # BT is not defined there: no number is better than a wrong one.
-        assert bool(certificate.balanced_error.isnan().all())
+    certificate = reduced(method, name).certificate
+    expected = reduced("balanced", name).relative_error
+    torch.testing.assert_close(certificate.balanced_error, expected, rtol=1e-9, atol=0)
+
+
+@endless
+@all_methods
+def test_certificate_compares_with_irka(method, name):
+    certificate = reduced(method, name).certificate
+    expected = reduced("irka", name).relative_error
+    torch.testing.assert_close(certificate.irka_error, expected, rtol=1e-9, atol=0)
+
+
+@grid
+def test_no_method_beats_the_lower_bound(method, name):
+    posed, result = problem(name), reduced(method, name)
+    bound = result.certificate.lower_bound
+    if posed.horizon is not None or posed.weight is not None:
+        # None is proved there: no number is better than a wrong one.
+        assert bool(bound.isnan().all())
     else:
-        expected = reduced("balanced", name).relative_error
-        torch.testing.assert_close(certificate.balanced_error, expected, rtol=1e-9, atol=0)
+        assert bool((bound <= result.relative_error * (1 + 1e-9)).all())
+        assert bool((bound >= 0).all())
+
+
+@all_methods
+def test_order_zero_is_the_feedthrough_alone(method):
+    posed = problem("mixed")
+    result = reduce(posed.system, 0, method)
+    assert bool((result.system.order == 0).all())
+    assert torch.equal(result.system.D, posed.system.D)
+    assert result.relative_error.tolist() == pytest.approx([1.0] * 3)
+    assert float(result.system.impulse_response(5).abs().max()) == 0
+    free = reduce(posed.system, 0, method, fit_feedthrough=True)
+    first = posed.system.impulse_response(1)[:, 0] + posed.system.D
+    torch.testing.assert_close(free.system.D, first, rtol=1e-12, atol=0)
 
 
 @endless

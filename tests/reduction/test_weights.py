@@ -12,6 +12,7 @@ from hydropress.reduction.problem import SpectralWeight
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.norms import h2_norm
 from reduction.problems import (
+    ITERATIVE,
     METHODS,
     QUICK,
     assert_close_errors,
@@ -98,7 +99,7 @@ def test_frequencies_without_weight_do_not_count():
     assert_close_errors(first.relative_error, second.relative_error)
 
 
-@all_methods
+@pytest.mark.parametrize("method", ITERATIVE)
 def test_fitted_feedthrough_is_never_worse(method):
     free = reduce(FULL, 2, method, fit_feedthrough=True, descent=QUICK)
     fixed = reduce(FULL, 2, method, descent=QUICK)
@@ -109,6 +110,13 @@ def test_fitted_feedthrough_is_never_worse(method):
         kernel[0] += float(FULL.D[row] - free.system.D[row])
         expected = np.linalg.norm(kernel) / float(h2_norm(FULL[row]))
         assert float(free.relative_error[row]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_balancing_with_a_free_feedthrough_keeps_the_gain_at_zero_frequency():
+    result = reduce(FULL, 2, "balanced", fit_feedthrough=True)
+    torch.testing.assert_close(
+        result.system.transfer_function([1.0]), FULL.transfer_function([1.0]), rtol=1e-9, atol=0
+    )
 
 
 def test_fitted_feedthrough_pays():

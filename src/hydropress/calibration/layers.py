@@ -19,7 +19,8 @@ from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.reduce import reduce_path
-from hydropress.systems.modal import SISOSystem, stack
+from hydropress.systems.assembly import stack
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
 
 SHOWN_POLES, SHOWN_CHANNELS, SHOWN_LENGTH, SHOWN_POINTS = 400, 3, 256, 129

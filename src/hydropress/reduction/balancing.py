@@ -1,32 +1,53 @@
 """Balanced coordinates of a bank, worked out once and truncated at any order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from hydropress.systems.gramians import real_gramian_factors
-from hydropress.systems.modal import SISOSystem, pack_modes
+from hydropress.systems.modal import (
+    MIMOSystem,
+    ModalSystem,
+    SISOSystem,
+    pack_mimo_modes,
+    pack_modes,
+)
+from hydropress.systems.state_space import exponents_of
+
+S = TypeVar("S", bound=ModalSystem)
 
 RANK_TOLERANCE = 1e-13
 """Hankel singular values below this share of the largest are rounding."""
+LEAST_DECAY = 1e-12
 
 
-def _real_realization(system: SISOSystem) -> tuple[Tensor, Tensor, Tensor]:
-    """Return A as 2 x 2 blocks ``(..., n, 2, 2)``, B and C ``(..., 2n)``, in real coordinates."""
+def _real_realization(system: ModalSystem) -> tuple[Tensor, Tensor, Tensor]:
+    """Return A as 2 x 2 blocks, B and C in the real coordinates of the Gramian factors.
+
+    Returns
+    -------
+    blocks, B, C
+        float64, shapes ``(K, n, 2, 2)``, ``(K, 2n, M)`` and ``(K, P, 2n)``.
+    """
     poles = torch.exp(system.exponents) if system.time == "discrete" else system.exponents
     rows = [torch.stack([poles.real, -poles.imag], -1), torch.stack([poles.imag, poles.real], -1)]
     blocks = torch.stack(rows, -2)
+    if isinstance(system, MIMOSystem):
+        inputs, outputs = system.B, system.C
+    else:
+        assert isinstance(system, SISOSystem)
+        inputs, outputs = torch.ones_like(poles)[..., None], system.residues[..., None, :]
     root = 2**0.5
-    zero = torch.zeros_like(poles.real)
-    B = torch.stack([zero + root, zero], -1).flatten(-2)
-    scaled = system.residues * system.states / root
+    scaled = outputs * system.states[..., None, :] / root
+    B = torch.stack([inputs.real, inputs.imag], -2).flatten(-3, -2) * root
     C = torch.stack([scaled.real, -scaled.imag], -1).flatten(-2)
     return blocks, B, C
 
 
 @dataclass(frozen=True)
-class Balancing:
+class Balancing(Generic[S]):
     """The balancing projections of K systems.
 
     With P = Z_P Z_P^T, Q = Z_Q Z_Q^T and Z_Q^T Z_P = U Σ V^T, the projections to order r are
@@ -35,63 +56,104 @@ class Balancing:
     Attributes
     ----------
     system
-        Bank of stable systems, batch shape ``(K,)``.
+        Bank of systems, batch shape ``(K,)``.
     left, right
         Z_Q U and Z_P V, float64, shape ``(K, 2n, 2n)``.
     hankel_singular_values
         Σ, descending, float64, shape ``(K, 2n)``.
+    horizon
+        Samples or time units over which the Gramians are taken; ``None`` for all.
 
     References
     ----------
-    [moore1981]; [antoulas2005], section 7.3; for deep SSMs [ezoe2024bt].
+    [moore1981]; [antoulas2005], section 7.3; for deep SSMs [ezoe2024bt]; time-limited
+    [gawronski1990].
     """
 
-    system: SISOSystem
+    system: S
     left: Tensor
     right: Tensor
     hankel_singular_values: Tensor
+    horizon: float | None = None
 
     @staticmethod
-    def of(system: SISOSystem) -> "Balancing":
-        controllability, observability = real_gramian_factors(system)
+    def of(system: S, horizon: float | None = None) -> "Balancing[S]":
+        """Work out the projections of a bank of batch shape ``(K,)``."""
+        controllability, observability = real_gramian_factors(system, horizon)
         U, sigma, V = torch.linalg.svd(observability.mT @ controllability)
-        return Balancing(system, observability @ U, controllability @ V.mT, sigma)
+        return Balancing(system, observability @ U, controllability @ V.mT, sigma, horizon)
+
+    def truncate(self, order: int) -> S:
+        """Return the balanced truncations; a system of lower rank comes back at its rank.
+
+        On a finite horizon BT does not keep stability: a pole that does not decay is mirrored into
+        the stability region, so that the result is one.
+        """
+        A, B, C, _ = self._balanced(order)
+        return self._pack(A, B, C, self.system.D)
+
+    def residualize(self, order: int) -> S:
+        """Return the singular perturbation approximations: the gain at zero frequency is kept.
+
+        The states that truncation drops are taken at rest instead (x₂[t] = x₂[t-1], or ẋ₂ = 0), so
+        D changes.  References: [liu1989].
+        """
+        full = int(self.hankel_singular_values.shape[-1])
+        A, B, C, sound = self._balanced(full)
+        D = self._direct()
+        if self.system.time == "discrete":
+            # In the form x[t+1] = A x[t] + B u[t], in which states at rest are x₂ = A x₂ + B u.
+            D = D + C @ B
+            C = C @ A
+        kept = sound[:, :order]
+        first, rest = slice(None, order), slice(order, None)
+        identity = torch.eye(full - order, dtype=A.dtype, device=A.device)
+        still = identity - A[:, rest, rest] if self.system.time == "discrete" else -A[:, rest, rest]
+        reach = torch.linalg.solve(still, torch.cat([A[:, rest, first], B[:, rest]], -1))
+        via_state, via_input = reach[..., : kept.shape[1]], reach[..., kept.shape[1] :]
+        A_r = A[:, first, first] + A[:, first, rest] @ via_state
+        B_r = B[:, first] + A[:, first, rest] @ via_input
+        C_r = C[:, :, first] + C[:, :, rest] @ via_state
+        D_r = D + C[:, :, rest] @ via_input
+        if self.system.time == "discrete":
+            C_r = torch.linalg.solve(A_r.mT, C_r.mT).mT
+            D_r = D_r - C_r @ B_r
+        return self._pack(A_r, B_r, C_r, D_r if self._is_mimo else D_r[:, 0, 0])
 
     @property
-    def norm(self) -> Tensor:
-        """‖k‖ = ‖C Z_P‖, a sum of squares, float64, shape ``(K,)``."""
-        _, _, C = _real_realization(self.system)
-        return torch.linalg.vector_norm((C[:, None, :] @ self.right)[:, 0], dim=-1)
+    def _is_mimo(self) -> bool:
+        return isinstance(self.system, MIMOSystem)
 
-    def truncate(self, order: int) -> SISOSystem:
-        """Return the balanced truncations; a system of lower rank comes back at its rank."""
-        system, sigma = self.system, self.hankel_singular_values
+    def _direct(self) -> Tensor:
+        return self.system.D if self._is_mimo else self.system.D[:, None, None]
+
+    def _balanced(self, order: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return A, B, C in balanced coordinates, and which of the states are not rounding."""
+        sigma = self.hankel_singular_values
         count = min(order, sigma.shape[-1])
         kept = sigma[:, :count]
         sound = kept > RANK_TOLERANCE * sigma[:, :1].clamp_min(1e-300)
         scale = torch.where(sound, kept, torch.ones_like(kept)).rsqrt() * sound
         W = self.left[:, :, :count] * scale[:, None, :]
         T = self.right[:, :, :count] * scale[:, None, :]
-        blocks, B, C = _real_realization(system)
+        blocks, B, C = _real_realization(self.system)
         moved = (blocks @ T.unflatten(1, (-1, 2))).flatten(1, 2)
         # A column that is only rounding becomes a decoupled mode of residue zero.
-        A_r = W.mT @ moved + torch.diag_embed(0.5 * (~sound).to(W))
-        if system.time == "continuous":
-            A_r = A_r - torch.diag_embed(1.5 * (~sound).to(W))
-        B_r = (W.mT @ B[..., None])[..., 0]
-        C_r = (C[:, None, :] @ T)[:, 0]
-        poles, vectors = torch.linalg.eig(A_r)
-        controls = torch.linalg.solve(vectors, B_r.to(poles.dtype))
-        residues = (C_r.to(poles.dtype)[:, None, :] @ vectors)[:, 0] * controls
-        return _stabilized(pack_modes(poles, residues, system.D, time=system.time))
+        place = 0.5 if self.system.time == "discrete" else -1.0
+        A = W.mT @ moved + torch.diag_embed(place * (~sound).to(W))
+        return A, W.mT @ B, C @ T, sound
 
-
-def _stabilized(system: SISOSystem) -> SISOSystem:
-    """Move poles that rounding put on or over the stability boundary just inside it.
-
-    In exact arithmetic BT keeps stability.
-    """
-    decay = -system.exponents.real
-    ceiling = torch.where(system.states > 0, 1e-12, decay)
-    exponents = torch.complex(-torch.maximum(decay, ceiling), system.exponents.imag)
-    return SISOSystem(exponents, system.residues, system.states, system.D, system.time)
+    def _pack(self, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> S:
+        time = self.system.time
+        poles, vectors = torch.linalg.eig(A)
+        modal_B = torch.linalg.solve(vectors, B.to(poles.dtype))
+        modal_C = C.to(poles.dtype) @ vectors
+        exponents = exponents_of(poles, time)
+        if self._is_mimo:
+            packed = pack_mimo_modes(exponents, modal_B, modal_C, D, time=time)
+        else:
+            packed = pack_modes(exponents, modal_B[..., 0] * modal_C[:, 0], D, time=time)
+        # On an infinite horizon only rounding puts a pole on or over the stability boundary.
+        decay = packed.exponents.real.abs().clamp_min(LEAST_DECAY)
+        decay = torch.where(packed.states > 0, decay, -packed.exponents.real)
+        return cast(S, replace(packed, exponents=torch.complex(-decay, packed.exponents.imag)))

@@ -9,9 +9,10 @@ from hydropress.reduction.descent import descend_gradient
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
+from hydropress.systems.modal import SISOSystem
 
 
-def gradient_method(problem: Problem) -> list[Outcome]:
+def gradient_method(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     """Follow the gradient of the squared error from BT, with a line search.
 
     The family of method of [sakamoto2025h2], which minimises the H² error of a diagonal SSM by
@@ -23,8 +24,8 @@ def gradient_method(problem: Problem) -> list[Outcome]:
     # Steepest is a matter of units: residues and D are measured in those of ‖k‖.
     unit = replace(full, residues=full.residues / norm[:, None], D=full.D / norm)
     objective = replace(problem, full=unit).objective
-    balancing = Balancing.of(unit)
-    outcomes: list[Outcome] = []
+    balancing = Balancing.of(unit, problem.horizon)
+    outcomes: list[Outcome[SISOSystem]] = []
     for order in problem.orders:
         start = Iterate.from_system(balancing.truncate(order))
         found, iterations = descend_gradient(objective, start, problem.descent, time=full.time)

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from hydropress.reduction.descent import DescentConfig, descend, mode_energies, refit_residues
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
+from hydropress.reduction.mimo import mimo_h2
 from hydropress.reduction.objective import Objective
-from hydropress.reduction.problem import Problem
+from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.result import Outcome
 from hydropress.reduction.search import (
     Candidates,
@@ -18,6 +20,7 @@ from hydropress.reduction.search import (
     best_real,
     ladder_of_exponents,
 )
+from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
 
 SCREENING_STEPS, FINALISTS, CLOSE = 8, 3, 1.3
@@ -186,7 +189,7 @@ def _largest_mode(objective: Objective, iterate: Iterate, time: Time) -> Tensor:
 def _tame(
     objective: Objective,
     outcome: Step,
-    balanced: Iterate | None,
+    balanced: Iterate,
     limit: Tensor,
     config: DescentConfig,
     time: Time,
@@ -196,13 +199,12 @@ def _tame(
     Parameters
     ----------
     balanced
-        BT's solutions, on the infinite horizon: the result is not worse than they are, and where
-        they exceed the limit they are the limit.
+        BT's solutions: the result is not worse than they are, and where they exceed the limit they
+        are the limit.
     limit
         Over ‖k‖², shape ``(K,)``.
     """
-    if balanced is not None:
-        limit = torch.maximum(limit, _largest_mode(objective, balanced, time))
+    limit = torch.maximum(limit, _largest_mode(objective, balanced, time))
     index = torch.nonzero(_largest_mode(objective, outcome.iterate, time) > limit)[:, 0]
     if len(index) == 0:
         return outcome
@@ -219,10 +221,9 @@ def _tame(
         within = _largest_mode(part, found.iterate, time) <= limit[pending]
         tamed = tamed.improve(places[within], found.select(within))
         pending, places, current = pending[~within], places[~within], found.select(~within)
-    if balanced is not None:
-        unmoved = replace(config, max_iterations=0)
-        bt = _descend(objective.select(index), balanced.select(index), unmoved, time)
-        tamed = tamed.improve(torch.arange(len(index), device=index.device), bt)
+    unmoved = replace(config, max_iterations=0)
+    bt = _descend(objective.select(index), balanced.select(index), unmoved, time)
+    tamed = tamed.improve(torch.arange(len(index), device=index.device), bt)
     below = torch.isfinite(tamed.error)
     given_up = outcome.error.index_fill(0, index[below], torch.inf)
     return replace(outcome, error=given_up).improve(index[below], tamed.select(below))
@@ -296,34 +297,16 @@ def optimize_path(
     return {order: steps[order] for order in wanted}
 
 
-def h2_method(problem: Problem) -> list[Outcome]:
-    """Return H²-optimal systems at every order, never worse than BT in the problem's metric.
-
-    A greedy global search places the poles (:mod:`hydropress.reduction.search`), a damped Newton
-    descent polishes every addition (:mod:`hydropress.reduction.descent`); BT's own solution is
-    among the starts at every order, and so is the unweighted optimum of a weighted problem.
-
-    Close poles whose modes cancel each other are a poor start for fine-tuning.  Where a mode has
-    more energy than ``mode_energy_limit`` allows, the optimum is left for a result below the limit
-    that costs the least (``benchmarks/exhaustive.py`` prints how much energy is left).
-
-    References
-    ----------
-    [sakamoto2025h2] for the problem; [meier1967], [wilson1970] for its optimality conditions;
-    [golub2003varpro] for the elimination of the residues.
-    """
+def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
+    """Return H²-optimal scalar systems at every order; see :func:`h2_method`."""
     full = problem.full
     config = problem.descent
     chain = tuple(sorted({*range(2, max(problem.orders) + 1, 2), *problem.orders}))
-    starts: dict[int, list[Iterate]] = {}
-    if problem.balancing is not None:
-        starts = {
-            order: [Iterate.from_system(problem.balancing.truncate(order))] for order in chain
-        }
+    starts = {order: [Iterate.from_system(problem.balancing.truncate(order))] for order in chain}
     if problem.weight is not None:
         plain = replace(problem, weight=None, orders=chain, fits_feedthrough=False)
-        for order, outcome in zip(chain, h2_method(plain), strict=True):
-            starts.setdefault(order, []).append(Iterate.from_system(outcome.system))
+        for order, outcome in zip(chain, scalar_h2(plain), strict=True):
+            starts[order].append(Iterate.from_system(outcome.system))
     objective = problem.objective
     candidates = Candidates.of(objective, *ladder_of_exponents(full, problem.horizon))
     steps = optimize_path(
@@ -331,10 +314,33 @@ def h2_method(problem: Problem) -> list[Outcome]:
     )
     limit = _largest_mode(objective, Iterate.from_system(full), full.time)
     limit = limit.clamp_min(config.mode_energy_limit)
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome[SISOSystem]] = []
     for order in problem.orders:
-        balanced = starts[order][0] if problem.balancing is not None else None
-        step = _tame(objective, steps[order], balanced, limit, config, full.time)
+        step = _tame(objective, steps[order], starts[order][0], limit, config, full.time)
         system = step.iterate.to_system(full.D, full.time)
         outcomes.append(Outcome(system, step.iterations, step.spread))
     return outcomes
+
+
+def h2_method(problem: Problem[S]) -> list[Outcome[S]]:
+    """Return H²-optimal systems at every order, never worse than BT in the problem's metric.
+
+    A greedy global search places the poles, a descent polishes every addition; BT's own solution is
+    among the starts at every order.  Banks of scalar systems go through
+    :mod:`hydropress.reduction.search` and a damped Newton descent
+    (:mod:`hydropress.reduction.descent`), with the unweighted optimum among the starts of a
+    weighted problem; MIMO systems through :mod:`hydropress.reduction.mimo`.
+
+    Close poles whose modes cancel each other are a poor start for fine-tuning.  Where a mode of a
+    scalar system has more energy than ``mode_energy_limit`` allows, the optimum is left for a
+    result below the limit that costs the least (``benchmarks/exhaustive.py`` prints how much energy
+    is left).
+
+    References
+    ----------
+    [sakamoto2025h2] for the problem; [meier1967], [wilson1970] for its optimality conditions;
+    [golub2003varpro] for the elimination of the residues.
+    """
+    if isinstance(problem.full, SISOSystem):
+        return cast(list[Outcome[S]], scalar_h2(cast(Problem[SISOSystem], problem)))
+    return cast(list[Outcome[S]], mimo_h2(cast(Problem[MIMOSystem], problem)))

@@ -50,7 +50,7 @@ def dominant_modes(system: SISOSystem, order: int, horizon: float | None = None)
     )
 
 
-def modal_method(problem: Problem) -> list[Outcome]:
+def modal_method(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     """Run :func:`dominant_modes` at every order."""
     return [
         Outcome.direct(dominant_modes(problem.full, order, problem.horizon))

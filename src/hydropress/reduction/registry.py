@@ -1,12 +1,13 @@
 """Methods by name."""
 
 from collections.abc import Callable
+from typing import Any
 
 from hydropress.errors import InvalidArgumentError, UnknownNameError
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
 
-Method = Callable[[Problem], list[Outcome]]
+Method = Callable[[Problem[Any]], list[Outcome[Any]]]
 """Reduces a problem's systems to each of its orders."""
 
 _METHODS: dict[str, Method] = {}

@@ -1,17 +1,21 @@
 """What every method returns."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.systems.modal import SISOSystem
+from hydropress.systems.modal import ModalSystem
+
+S = TypeVar("S", bound=ModalSystem)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Generic[S]):
     """What a method hands over at one order: the systems and how it got there.
 
     Attributes
@@ -24,14 +28,14 @@ class Outcome:
         Largest minus smallest relative error over the starts tried, shape ``(K,)``.
     """
 
-    system: SISOSystem
+    system: S
     iterations: Tensor
     spread: Tensor
 
     @staticmethod
-    def direct(system: SISOSystem) -> "Outcome":
+    def direct(system: S) -> "Outcome[S]":
         """Wrap the result of a method that does not iterate."""
-        zero = torch.zeros_like(system.D)
+        zero = system.D.new_zeros(system.batch_shape)
         return Outcome(system, zero.to(torch.int64), zero)
 
 
@@ -48,6 +52,11 @@ class Certificate:
         and derivative at the mirrored poles, per unit of direction and of ‖k‖); 0 at an optimum.
     balanced_error
         Relative error of balanced truncation at the same order, in the same metric.
+    irka_error
+        The same of IRKA from BT's solution; NaN where a pole does not decay.
+    lower_bound
+        No system of this order has a smaller relative error
+        (:func:`~hydropress.reduction.bounds.lower_bound`); NaN with a weight or a finite horizon.
     amplification
         ‖k - k_r‖: the outputs for an input u, D apart, differ by at most this times ‖u‖₂ at any
         time (Cauchy-Schwarz).
@@ -59,13 +68,15 @@ class Certificate:
 
     stationarity: Tensor
     balanced_error: Tensor
+    irka_error: Tensor
+    lower_bound: Tensor
     amplification: Tensor
     mode_energy: Tensor
     spread: Tensor
 
 
 @dataclass(frozen=True)
-class Reduction:
+class Reduction(Generic[S]):
     """Reduced systems of one order.
 
     Attributes
@@ -83,16 +94,22 @@ class Reduction:
     iterations
         int64, shape ``(...)``.
     certificate
-        See :class:`Certificate`.
+        See :class:`Certificate`; worked out when it is first asked for, which takes longer than
+        many a reduction.
     """
 
-    system: SISOSystem
+    system: S
     method: str
     order: int
     relative_error: Tensor
     converged: Tensor
     iterations: Tensor
-    certificate: Certificate
+    certify: Callable[[], Certificate] = field(repr=False, compare=False)
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """What can be said about the reduced systems."""
+        return self.certify()
 
     @property
     def status(self) -> str:
@@ -104,23 +121,23 @@ class Reduction:
 
 
 @dataclass(frozen=True)
-class ReductionPath:
+class ReductionPath(Generic[S]):
     """Reductions of the same systems to every order of one run, ascending."""
 
-    reductions: tuple[Reduction, ...]
+    reductions: tuple[Reduction[S], ...]
 
     @property
     def orders(self) -> tuple[int, ...]:
         return tuple(reduction.order for reduction in self.reductions)
 
-    def __getitem__(self, order: int) -> Reduction:
+    def __getitem__(self, order: int) -> Reduction[S]:
         """Return the reduction to an order."""
         for reduction in self.reductions:
             if reduction.order == order:
                 return reduction
         raise InvalidArgumentError(f"order {order}; required: one of {self.orders}")
 
-    def __iter__(self) -> Iterator[Reduction]:
+    def __iter__(self) -> Iterator[Reduction[S]]:
         return iter(self.reductions)
 
     def __len__(self) -> int:

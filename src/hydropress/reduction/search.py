@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.objective import Objective
-from hydropress.systems.modal import SISOSystem
+from hydropress.systems.modal import ModalSystem
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Candidates:
         )
 
 
-def ladder_of_exponents(full: SISOSystem, horizon: float | None = None) -> tuple[Tensor, Tensor]:
+def ladder_of_exponents(full: ModalSystem, horizon: float | None = None) -> tuple[Tensor, Tensor]:
     """Return exponents to try from a bank's own poles: their frequencies at a ladder of decays.
 
     The best pole of a small model usually stands for a cluster of poles, whose sum decays faster

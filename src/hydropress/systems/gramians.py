@@ -15,8 +15,12 @@ their digits.
 import torch
 from torch import Tensor
 
-from hydropress.systems.modal import SISOSystem
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.moments import Time, exponential_moments, wrap_phase
+
+EXACT_INPUTS = 8
+"""Up to so many inputs a Gramian is factored entry by entry; beyond, its eigenvalues below 10⁻¹⁶ of
+the largest are lost, and with them Hankel singular values below 10⁻⁸ of the largest."""
 
 
 def all_modes(system: SISOSystem) -> tuple[Tensor, Tensor]:
@@ -28,9 +32,30 @@ def all_modes(system: SISOSystem) -> tuple[Tensor, Tensor]:
         complex128, shape ``(..., 2n)``; entry i and its conjugate are neighbours.  A real pole
         stands twice with half its residue, an empty entry has residue 0.
     """
-    half = system.residues * system.states / 2
-    exponents = torch.stack([system.exponents, system.exponents.conj()], dim=-1).flatten(-2)
-    return exponents, torch.stack([half, half.conj()], dim=-1).flatten(-2)
+    return _both(system.exponents, -1), _both(system.residues * system.states / 2, -1)
+
+
+def all_mimo_modes(system: ModalSystem) -> tuple[Tensor, Tensor, Tensor]:
+    """Write out both members of every pair of a system with any number of inputs and outputs.
+
+    Returns
+    -------
+    exponents, B, C
+        complex128, shapes ``(..., 2n)``, ``(..., 2n, M)``, ``(..., P, 2n)``, arranged as in
+        :func:`all_modes`; C carries the weight 1/2 of a real pole's two halves.  A SISO system has
+        B = 1 and C = ρ.
+    """
+    if isinstance(system, MIMOSystem):
+        outputs = system.C * (system.states / 2)[..., None, :]
+        return _both(system.exponents, -1), _both(system.B, -2), _both(outputs, -1)
+    assert isinstance(system, SISOSystem)
+    exponents, residues = all_modes(system)
+    return exponents, torch.ones_like(residues)[..., None], residues[..., None, :]
+
+
+def _both(values: Tensor, axis: int) -> Tensor:
+    """Interleave values with their conjugates along the last axis or the one before."""
+    return torch.stack([values, values.conj()], dim=axis).flatten(axis - 1, axis)
 
 
 def controllability_factor(exponents: Tensor, time: Time) -> Tensor:
@@ -63,10 +88,11 @@ def controllability_factor(exponents: Tensor, time: Time) -> Tensor:
     return torch.tril(weight[..., None, :] * kernel * shifted)
 
 
-def controllability_gramian(system: SISOSystem, horizon: float | None = None) -> Tensor:
+def controllability_gramian(system: ModalSystem, horizon: float | None = None) -> Tensor:
     """Return P, with A P A^H - P + B B^H = 0 (discrete) or A P + P A^H + B B^H = 0.
 
-    Coordinates are the modes with both members of a pair written out (:func:`all_modes`), B = 1.
+    Coordinates are the modes with both members of a pair written out (:func:`all_mimo_modes`),
+    those of a SISO system with B = 1.
 
     Parameters
     ----------
@@ -79,19 +105,24 @@ def controllability_gramian(system: SISOSystem, horizon: float | None = None) ->
         Hermitian, complex128, shape ``(..., 2n, 2n)``.
     """
     system.require_finite_norm(horizon)
-    exponents, _ = all_modes(system)
-    sums = exponents[..., :, None] + exponents.conj()[..., None, :]
-    return exponential_moments(sums, 1, time=system.time, horizon=horizon)[0]
+    exponents, B, _ = all_mimo_modes(system)
+    return (B @ B.mH) * _uniform_gramian(exponents, system.time, horizon)
 
 
-def observability_gramian(system: SISOSystem, horizon: float | None = None) -> Tensor:
-    """Return Q, with A^H Q A - Q + C^H C = 0 (discrete) or A^H Q + Q A + C^H C = 0, C = ρ.
+def observability_gramian(system: ModalSystem, horizon: float | None = None) -> Tensor:
+    """Return Q, with A^H Q A - Q + C^H C = 0 (discrete) or A^H Q + Q A + C^H C = 0.
 
     Coordinates and arguments as in :func:`controllability_gramian`.
     """
-    _, residues = all_modes(system)
-    gramian = controllability_gramian(system, horizon).conj()
-    return residues.conj()[..., :, None] * gramian * residues[..., None, :]
+    system.require_finite_norm(horizon)
+    exponents, _, C = all_mimo_modes(system)
+    return (C.mH @ C) * _uniform_gramian(exponents, system.time, horizon).conj()
+
+
+def _uniform_gramian(exponents: Tensor, time: Time, horizon: float | None) -> Tensor:
+    """Return φ_0(s_i + s̄_j), the controllability Gramian for B = 1."""
+    sums = exponents[..., :, None] + exponents.conj()[..., None, :]
+    return exponential_moments(sums, 1, time=time, horizon=horizon)[0]
 
 
 def _real_rows(factor: Tensor) -> Tensor:
@@ -108,26 +139,54 @@ def _real_rows(factor: Tensor) -> Tensor:
     return torch.linalg.qr(stacked.mT, mode="r").R.mT
 
 
-def real_gramian_factors(system: SISOSystem) -> tuple[Tensor, Tensor]:
+def _gramian_factor(rows: Tensor, exponents: Tensor, time: Time, horizon: float | None) -> Tensor:
+    """Return Z ``(..., 2n, c)`` with Z Z^H = (rows rows^H) ∘ φ_0(s_i + s̄_j)."""
+    if horizon is None and rows.shape[-1] <= EXACT_INPUTS:
+        factor = controllability_factor(exponents, time)
+        return (rows[..., :, :, None] * factor[..., :, None, :]).flatten(-2)
+    gramian = (rows @ rows.mH) * _uniform_gramian(exponents, time, horizon)
+    values, vectors = torch.linalg.eigh(gramian)
+    return vectors * values.clamp_min(0).sqrt()[..., None, :]
+
+
+def real_gramian_factors(
+    system: ModalSystem, horizon: float | None = None
+) -> tuple[Tensor, Tensor]:
     """Return real Z_P, Z_Q with P = Z_P Z_P^T and Q = Z_Q Z_Q^T in real modal coordinates.
 
-    Real modal coordinates: two states an entry, A = [[Re a, -Im a], [Im a, Re a]], B = (√2, 0),
-    C = m/√2 (Re ρ, -Im ρ).  The second state of a real pole is decoupled and zero.
+    Real modal coordinates: two states an entry, A = [[Re a, -Im a], [Im a, Re a]],
+    B = √2 (Re b, Im b), C = m/√2 (Re c, -Im c).  The second state of a real pole is decoupled and
+    zero.
+
+    Parameters
+    ----------
+    horizon
+        If given, the Gramians are those of the first samples or time units.
 
     Returns
     -------
     Z_P, Z_Q
         float64, shape ``(..., 2n, 2n)``.
+
+    Notes
+    -----
+    Small Hankel singular values keep their digits for up to eight inputs or outputs on an infinite
+    horizon; otherwise those below 10⁻⁸ of the largest are rounding.
     """
-    system.require_stable()
-    exponents, residues = all_modes(system)
-    factor = controllability_factor(exponents, system.time)
-    observing = residues.conj()[..., :, None] * factor.conj()
-    return _real_rows(factor), _real_rows(observing)
+    system.require_finite_norm(horizon)
+    exponents, B, C = all_mimo_modes(system)
+    controlling = _gramian_factor(B, exponents, system.time, horizon)
+    observing = _gramian_factor(C.mT, exponents, system.time, horizon).conj()
+    return _real_rows(controlling), _real_rows(observing)
 
 
-def hankel_singular_values(system: SISOSystem) -> Tensor:
+def hankel_singular_values(system: ModalSystem, horizon: float | None = None) -> Tensor:
     """Return the Hankel singular values, from the SVD of the product of Gramian factors.
+
+    Parameters
+    ----------
+    horizon
+        If given, the time-limited ones: of the Gramians over that many samples or time units.
 
     Returns
     -------
@@ -137,11 +196,11 @@ def hankel_singular_values(system: SISOSystem) -> Tensor:
     Raises
     ------
     UnstableSystemError
-        If a pole does not decay.
+        If a pole does not decay and no horizon is given.
 
     References
     ----------
-    [moore1981]; [antoulas2005], chapter 7.
+    [moore1981]; [antoulas2005], chapter 7; time-limited: [gawronski1990].
     """
-    controllability, observability = real_gramian_factors(system)
+    controllability, observability = real_gramian_factors(system, horizon)
     return torch.linalg.svdvals(observability.mT @ controllability)

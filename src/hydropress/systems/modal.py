@@ -1,7 +1,6 @@
 """The record that all floors exchange: a batch of real linear systems in modal form."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,7 +19,13 @@ from hydropress.systems.checks import (
 from hydropress.systems.kernels import modal_kernel
 from hydropress.systems.modes import Modes
 from hydropress.systems.moments import Time
-from hydropress.systems.state_space import diagonalize, pair_up, realize, turn_phases
+from hydropress.systems.state_space import (
+    diagonalize,
+    exponents_of,
+    pair_up,
+    realize,
+    turn_phases,
+)
 
 
 class ModalSystem(Modes):
@@ -243,10 +248,11 @@ class ModalSystem(Modes):
             if tuple(direct.shape) != size:
                 raise refuse("D", direct, str(size))
         poles, modal_B, modal_C = diagonalize(matrix, column, row)
+        exponents = exponents_of(poles, time)
         if size[-2:] == (1, 1):
             residues = modal_B[..., 0] * modal_C[..., 0, :]
-            return pack_modes(poles, residues, direct[..., 0, 0], time=time)
-        return pack_mimo_modes(poles, modal_B, modal_C, direct, time=time)
+            return pack_modes(exponents, residues, direct[..., 0, 0], time=time)
+        return pack_mimo_modes(exponents, modal_B, modal_C, direct, time=time)
 
     @abstractmethod
     def __getitem__(self, index: Any) -> Self:
@@ -447,32 +453,15 @@ class MIMOSystem(ModalSystem):
         return (*realize(self.poles, self.states, self.B, self.C), self.D)
 
 
-def stack(systems: Sequence[SISOSystem]) -> SISOSystem:
-    """Stack banks of one batch shape along a new first axis; short ones get empty entries."""
-    slots = max(system.num_poles for system in systems)
-
-    def widen(values: Tensor, empty: int) -> Tensor:
-        missing = (*values.shape[:-1], slots - values.shape[-1])
-        return torch.cat([values, values.new_full(missing, empty)], -1)
-
-    return SISOSystem(
-        torch.stack([widen(system.exponents, -1) for system in systems]),
-        torch.stack([widen(system.residues, 0) for system in systems]),
-        torch.stack([widen(system.states, 0) for system in systems]),
-        torch.stack([system.D for system in systems]),
-        systems[0].time,
-    )
-
-
 def pack_modes(
-    poles: Tensor, residues: Tensor, feedthrough: Tensor | None = None, *, time: Time
+    exponents: Tensor, residues: Tensor, feedthrough: Tensor | None = None, *, time: Time
 ) -> SISOSystem:
-    """Turn all n poles of scalar systems into one entry per pair or real pole.
+    """Turn all n modes of scalar systems into one entry per pair or real pole.
 
     Parameters
     ----------
-    poles, residues
-        All poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed.
+    exponents, residues
+        Of all poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed.
 
     Returns
     -------
@@ -484,29 +473,30 @@ def pack_modes(
     InvalidArgumentError
         If a complex pole lacks its conjugate.
     """
-    exponents, states, index = pair_up(poles, time)
+    packed, states, index = pair_up(exponents, time)
     chosen = residues.gather(-1, index)
     chosen = torch.where(states == 1, chosen.real.to(chosen.dtype), chosen)
     chosen = torch.where(states == 0, torch.zeros_like(chosen), chosen)
-    return ModalSystem.from_exponents(exponents, chosen, states, feedthrough, time=time)
+    return ModalSystem.from_exponents(packed, chosen, states, feedthrough, time=time)
 
 
-def pack_mimo_modes(poles: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time) -> MIMOSystem:
+def pack_mimo_modes(
+    exponents: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time
+) -> MIMOSystem:
     """Do the same for systems with residues c_i b_iᵀ.
 
     Parameters
     ----------
-    poles, B, C, D
-        All poles ``(..., n)`` with ``(..., n, M)``, ``(..., P, n)`` and ``(..., P, M)``.
+    exponents, B, C, D
+        Of all poles ``(..., n)``, with ``(..., n, M)``, ``(..., P, n)`` and ``(..., P, M)``.
     """
-    exponents, states, index = pair_up(poles, time)
+    packed, states, index = pair_up(exponents, time)
     inputs = B.gather(-2, index[..., None].expand(*index.shape, B.shape[-1]))
     outputs = C.mT.gather(-2, index[..., None].expand(*index.shape, C.shape[-2]))
     inputs, outputs = turn_phases(inputs, outputs.mT)
-    outputs = outputs.mT
     real, empty = (states == 1)[..., None], (states == 0)[..., None]
     parts: list[Tensor] = []
-    for part in (inputs, outputs):
+    for part in (inputs, outputs.mT):
         kept = torch.where(real, part.real.to(part.dtype), part)
         parts.append(torch.where(empty, torch.zeros_like(kept), kept))
-    return MIMOSystem(exponents, parts[0], parts[1].mT, states, D, time)
+    return MIMOSystem(packed, parts[0], parts[1].mT, states, D, time)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.systems.checks import is_real
-from hydropress.systems.moments import Time
+from hydropress.systems.checks import REAL_TOLERANCE, is_real
+from hydropress.systems.moments import Time, wrap_phase
 
 LARGEST_CONDITION = 1e12
 """Of the eigenvectors of A: beyond it four digits or fewer are left of the modes."""
@@ -34,13 +34,34 @@ def diagonalize(A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor
     return poles, modal_B, C.to(poles.dtype) @ vectors
 
 
-def pair_up(poles: Tensor, time: Time) -> tuple[Tensor, Tensor, Tensor]:
+def exponents_of(poles: Tensor, time: Time) -> Tensor:
+    """Return the logarithms of discrete poles, or continuous poles as they are.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If a discrete pole is zero.
+    """
+    if time == "continuous":
+        return poles
+    if bool((poles == 0).any()):
+        raise InvalidArgumentError(
+            "a discrete pole is 0 (a pure delay); required: non-zero poles; put a direct term into "
+            "the feedthrough"
+        )
+    real = is_real(poles)
+    return torch.log(
+        torch.where(real, torch.complex(poles.real, torch.zeros_like(poles.real)), poles)
+    )
+
+
+def pair_up(exponents: Tensor, time: Time) -> tuple[Tensor, Tensor, Tensor]:
     """Choose one entry per conjugate pair or real pole from all poles of real systems.
 
     Parameters
     ----------
-    poles
-        All poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed.
+    exponents
+        Of all poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed.
 
     Returns
     -------
@@ -51,28 +72,26 @@ def pair_up(poles: Tensor, time: Time) -> tuple[Tensor, Tensor, Tensor]:
     Raises
     ------
     InvalidArgumentError
-        If a complex pole lacks its conjugate, or a discrete pole is zero.
+        If a complex pole lacks its conjugate.
     """
-    real = is_real(poles)
-    upper = (poles.imag > 0) & ~real
-    lower = (poles.imag < 0) & ~real
+    if time == "discrete":
+        exponents = wrap_phase(exponents)
+        axis = math.pi * (exponents.imag.abs() > math.pi / 2).to(exponents.real)
+        real = (exponents.imag.abs() - axis).abs() <= REAL_TOLERANCE
+    else:
+        axis = torch.zeros_like(exponents.real)
+        real = is_real(exponents)
+    upper = (exponents.imag > 0) & ~real
+    lower = (exponents.imag < 0) & ~real
     if bool((upper.sum(-1) != lower.sum(-1)).any()):
         raise InvalidArgumentError("a complex pole lacks its conjugate; required: a real system")
     states = torch.where(real, 1, torch.where(upper, 2, 0))
     index = torch.argsort(-states, dim=-1, stable=True)
     used = max(1, int((states > 0).sum(-1).max())) if states.numel() else 0
     index = index[..., :used]
-    states, poles = states.gather(-1, index), poles.gather(-1, index)
-    zero = torch.zeros_like(poles.real)
-    poles = torch.where(states == 1, torch.complex(poles.real, zero), poles)
-    if time == "discrete":
-        if bool((poles == 0).any()):
-            raise InvalidArgumentError(
-                "a discrete pole is 0 (a pure delay); required: non-zero poles; put a direct term "
-                "into the feedthrough"
-            )
-        poles = torch.log(poles)
-    exponents = torch.where(states == 0, torch.complex(zero - 1, zero), poles)
+    exponents = torch.where(real, torch.complex(exponents.real, axis), exponents)
+    states, exponents = states.gather(-1, index), exponents.gather(-1, index)
+    exponents = torch.where(states == 0, torch.full_like(exponents, -1), exponents)
     return exponents, states, index
 
 

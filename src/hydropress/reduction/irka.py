@@ -1,0 +1,78 @@
+"""IRKA: the tangential fixed point, iterated from BT's solution."""
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from hydropress.reduction.fixed_point import FullModes, ReducedModes, project
+from hydropress.reduction.problem import Problem, S
+from hydropress.reduction.result import Outcome
+from hydropress.systems.modal import ModalSystem
+from hydropress.systems.moments import wrap_phase
+
+ITERATIONS, TOLERANCE = 100, 1e-10
+"""Projections at most, and the relative change of the poles at which the iteration has ended."""
+
+
+def iterate_fixed_point(
+    full: FullModes, start: ReducedModes, iterations: int, tolerance: float = TOLERANCE
+) -> tuple[ReducedModes, Tensor]:
+    """Project until the poles stand still.
+
+    Returns
+    -------
+    reduced, iterations
+        The last iterates, and how many projections each system took, int64, shape ``(K,)``.
+        A system whose projection does not exist keeps the iterate before.
+    """
+    current = start
+    count = torch.zeros(len(start.exponents), dtype=torch.int64, device=start.exponents.device)
+    alive = torch.arange(len(count), device=count.device)
+    for _ in range(iterations):
+        if len(alive) == 0:
+            break
+        before = current.select(alive)
+        after, sound = project(full.select(alive), before)
+        index = alive[sound]
+        current = current.put(index, after.select(sound))
+        count[index] += 1
+        moved = _distance(before.exponents, after.exponents, full.system.time) > tolerance
+        alive = alive[sound & moved]
+    return current, count
+
+
+def _distance(first: Tensor, second: Tensor, time: str) -> Tensor:
+    """Return how far each pole's nearest neighbour is, over its decay, at most: ``(K,)``."""
+    gaps = first[:, :, None] - second[:, None, :]
+    if time == "discrete":
+        gaps = wrap_phase(gaps)
+    nearest = gaps.abs().amin(2) / first.real.abs()
+    return nearest.amax(1) if nearest.shape[1] else nearest.new_zeros(len(nearest))
+
+
+def irka_solutions(
+    full: S, order: int, start: ModalSystem, iterations: int = ITERATIONS
+) -> tuple[S, Tensor]:
+    """Return IRKA's systems of an order from a bank of starts, and the iterations of each."""
+    modes = FullModes.of(full)
+    reduced, count = iterate_fixed_point(modes, ReducedModes.of(start, order), iterations)
+    return cast(S, reduced.to_system(full)), count
+
+
+def irka_method(problem: Problem[S]) -> list[Outcome[S]]:
+    """Run IRKA from BT's solution; weight, horizon and a free feedthrough do not enter.
+
+    References
+    ----------
+    [gugercin2008], algorithm 4.1 (continuous time), [bunse2010] (discrete time), both in the form
+    of [xu2011], which projects onto the solutions of two Sylvester equations.  Deviations: starts
+    from BT instead of an arbitrary choice, and poles that come out unstable are mirrored.  Like
+    the original it may not converge, and what it converges to may be a saddle point.
+    """
+    outcomes: list[Outcome[S]] = []
+    for order in problem.orders:
+        start = problem.balancing.truncate(order)
+        system, count = irka_solutions(problem.full, order, start)
+        outcomes.append(Outcome(system, count, torch.zeros_like(count, dtype=torch.float64)))
+    return outcomes

@@ -1,0 +1,297 @@
+"""H²-optimal reduction of MIMO systems: greedy search, fixed point, descent.
+
+Like the scalar method, poles are placed two states at a time where the residual has most energy;
+every addition, BT's solution, the dominant modes and IRKA's fixed points from them are starts of a
+descent that is never uphill.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hydropress.reduction.descent import DescentConfig
+from hydropress.reduction.irka import irka_solutions
+from hydropress.reduction.metric import tangential_objective
+from hydropress.reduction.problem import Problem
+from hydropress.reduction.result import Outcome
+from hydropress.reduction.search import ladder_of_exponents
+from hydropress.reduction.tangential import TangentialObjective
+from hydropress.reduction.tangential_descent import (
+    Directions,
+    TangentialDescent,
+    descend_tangential,
+)
+from hydropress.systems.assembly import stack
+from hydropress.systems.gramians import all_mimo_modes
+from hydropress.systems.modal import MIMOSystem
+from hydropress.systems.moments import exponential_moments
+
+SCREENING_STEPS, FINALISTS, CLOSE = 15, 3, 1.1
+"""Steps that tell basins apart, and how many starts are finished, if their squared errors are
+within this factor."""
+DESCENT_STEPS = 1000
+IRKA_STEPS = 30
+PAIRS_TRIED, COUPLES_TRIED = 3, 1
+CONTENDERS = 12
+"""Candidates of which the best rank-one residue is worked out."""
+
+
+@dataclass(frozen=True)
+class MimoStep:
+    """The outcome at one order for one system.
+
+    Attributes
+    ----------
+    system
+        The reduced system.
+    error
+        Squared relative error in the objective's metric.
+    iterations
+        Evaluations of the objective that led to it.
+    spread
+        Largest minus smallest relative error over the starts.
+    """
+
+    system: MIMOSystem
+    directions: Directions
+    error: float
+    iterations: int
+    spread: float
+
+
+class _Search:
+    """Where the residual of one system has most energy that a mode of rank one could take."""
+
+    def __init__(self, full: MIMOSystem, horizon: float | None) -> None:
+        self._full, self._horizon = full, horizon
+        pairs, reals = ladder_of_exponents(full.reshape(1), horizon)
+        self._pairs, self._reals = pairs[0], reals[0]
+
+    def _moments(self, residual: tuple[Tensor, Tensor, Tensor], at: Tensor) -> Tensor:
+        """Return φ_0(z̄ + s) per root of a mode's own energy, ``(G, modes)``."""
+        time, horizon = self._full.time, self._horizon
+        (phi,) = exponential_moments(
+            at.conj()[:, None] + residual[0], 1, time=time, horizon=horizon
+        )
+        own = torch.complex(2 * at.real, torch.zeros_like(at.real))
+        (norm,) = exponential_moments(own, 1, time=time, horizon=horizon)
+        return phi * norm.real.rsqrt()[:, None]
+
+    def _ranked(
+        self, residual: tuple[Tensor, Tensor, Tensor], candidates: Tensor, count: int
+    ) -> tuple[list[Tensor], list[Tensor], list[float]]:
+        """Return the best candidates, no two of them neighbours, with b and captured energy."""
+        _, B, C = residual
+        phi = self._moments(residual, candidates)
+        products = (C.mH @ C) * (B.conj() @ B.mT)
+        total = torch.einsum("gi,ij,gj->g", phi.conj(), products, phi).real
+        score = total.clone()
+        places: list[int] = []
+        log_decay = torch.log(-candidates.real)
+        for _ in range(min(CONTENDERS, len(score))):
+            place = int(score.argmax())
+            if float(score[place]) < 0:
+                break
+            places.append(place)
+            width = torch.maximum(-candidates.real, -candidates.real[place])
+            near = (candidates.imag - candidates.imag[place]).abs() < width
+            near &= (log_decay - log_decay[place]).abs() < 1.0
+            score = score.masked_fill(near, -1.0)
+        inputs: list[Tensor] = []
+        energies: list[float] = []
+        for place in places:
+            matrix = (C * phi[place]) @ B
+            if float(candidates[place].imag.sin().abs()) < 1e-12:
+                matrix = matrix.real.to(matrix.dtype)
+            _, sigma, Vh = torch.linalg.svd(matrix, full_matrices=False)
+            # R b̄ is largest for b the conjugate of the first right singular vector.
+            inputs.append(Vh[0].real.to(Vh.dtype) if matrix.imag.abs().max() == 0 else Vh[0])
+            energies.append(float(sigma[0] ** 2))
+        order = sorted(range(len(places)), key=lambda i: -energies[i])[:count]
+        return (
+            [candidates[places[i]] for i in order],
+            [inputs[i] for i in order],
+            [energies[i] for i in order],
+        )
+
+    def proposals(self, base: Directions | None, outputs: Tensor | None) -> list[Directions]:
+        """Return the base with two more states: the best pairs, the best couple of real poles."""
+        residual = self._residual(base, outputs)
+        poles, inputs, _ = self._ranked(residual, self._pairs, PAIRS_TRIED)
+        found = [_extended(base, [pole], [b], 1) for pole, b in zip(poles, inputs, strict=True)]
+        reals, directions, _ = self._ranked(residual, self._reals, 2 * COUPLES_TRIED)
+        if len(reals) == 2:
+            found.append(_extended(base, reals, directions, 0))
+        return found
+
+    def odd_proposals(self, base: Directions | None, outputs: Tensor | None) -> list[Directions]:
+        """Return the base with one more real pole."""
+        residual = self._residual(base, outputs)
+        reals, directions, _ = self._ranked(residual, self._reals, 2)
+        return [_extended(base, [z], [b], 0) for z, b in zip(reals, directions, strict=True)]
+
+    def _residual(
+        self, base: Directions | None, outputs: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        exponents, B, C = all_mimo_modes(self._full)
+        if base is None or outputs is None:
+            return exponents, B, C
+        z, e = base.all_modes()
+        taken = -outputs[:, : len(z)]
+        return torch.cat([exponents, z]), torch.cat([B, e]), torch.cat([C, taken], -1)
+
+
+def _extended(
+    base: Directions | None, exponents: list[Tensor], inputs: list[Tensor], pairs: int
+) -> Directions:
+    """Add ``pairs`` pairs (or that many real poles) to a reduced system."""
+    z, e = torch.stack(exponents), torch.stack(inputs)
+    new = Directions(torch.log(-z.real), z.imag, e, pairs)
+    if base is None:
+        return new
+    parts = (base, new) if pairs == 0 else (new, base)
+    return Directions(
+        torch.cat([part.log_decay for part in parts]),
+        torch.cat([part.frequency for part in parts]),
+        torch.cat([part.B for part in parts]),
+        base.num_pairs + pairs,
+    )
+
+
+def _split_near_axis(directions: Directions) -> Directions | None:
+    """Replace the pair nearest the real axis by two real poles, if its frequency is low."""
+    pairs = directions.num_pairs
+    if pairs == 0:
+        return None
+    decay = directions.log_decay.exp()
+    ratio = (directions.frequency[:pairs].abs() / decay[:pairs]).tolist()
+    nearest = min(range(pairs), key=ratio.__getitem__)
+    if ratio[nearest] >= 1:
+        return None
+    kept = [place for place in range(len(decay)) if place != nearest]
+    log_decay, b = directions.log_decay[nearest], directions.B[nearest]
+    first = b.real.to(b.dtype)
+    second = b.imag.to(b.dtype) if float(b.imag.abs().max()) > 0 else first
+    return Directions(
+        torch.cat([directions.log_decay[kept], torch.stack([log_decay - 0.5, log_decay + 0.5])]),
+        torch.cat([directions.frequency[kept], torch.zeros_like(decay[:2])]),
+        torch.cat([directions.B[kept], torch.stack([first, second])]),
+        pairs - 1,
+    )
+
+
+def optimize_mimo_path(
+    full: MIMOSystem,
+    objective: TangentialObjective,
+    orders: tuple[int, ...],
+    *,
+    config: DescentConfig,
+    horizon: float | None,
+    starts: dict[int, list[MIMOSystem]],
+) -> dict[int, MimoStep]:
+    """Return the best reduced systems found at every order asked for.
+
+    Parameters
+    ----------
+    full
+        One system.
+    objective
+        What is minimised.
+    orders
+        States of the reduced systems.
+    starts
+        Further starts by order: BT's solution, the dominant modes, IRKA's.
+
+    Returns
+    -------
+    dict
+        From order to :class:`MimoStep`.
+    """
+    wanted = sorted(set(orders))
+    search = _Search(full, horizon)
+    base: Directions | None = None
+    outputs: Tensor | None = None
+    steps: dict[int, MimoStep] = {}
+    limit = DESCENT_STEPS if config.max_iterations is None else config.max_iterations
+
+    def descend(start: Directions, count: int) -> TangentialDescent:
+        return descend_tangential(
+            objective,
+            start,
+            max_iterations=count,
+            decay_floor=config.decay_floor,
+            time=full.time,
+        )
+
+    for order in sorted({*range(2, max(wanted) + 1, 2), *wanted}):
+        propose = search.odd_proposals if order % 2 else search.proposals
+        candidates = [*propose(base, outputs)]
+        candidates += [Directions.of(start) for start in starts.get(order, [])]
+        finish = order in wanted
+        tried = [descend(candidate, min(SCREENING_STEPS, limit)) for candidate in candidates]
+        tried.sort(key=lambda descent: float(descent.fit.error))
+        best = tried[0]
+        spread = math.sqrt(max(0.0, float(tried[-1].fit.error)))
+        if finish:
+            close = _close_ones(tried)
+            finished = [descend(one.directions, limit) for one in close]
+            best = min(finished, key=lambda descent: float(descent.fit.error))
+            split = _split_near_axis(best.directions)
+            if split is not None:
+                other = descend(split, limit)
+                best = min(best, other, key=lambda descent: float(descent.fit.error))
+        if order % 2 == 0:
+            base, outputs = best.directions, best.fit.C
+        error = float(best.fit.error)
+        steps[order] = MimoStep(
+            best.directions.to_system(best.fit.C, full),
+            best.directions,
+            error,
+            best.iterations,
+            max(0.0, spread - math.sqrt(max(0.0, error))),
+        )
+    return {order: steps[order] for order in wanted}
+
+
+def _close_ones(tried: list[TangentialDescent]) -> Iterable[TangentialDescent]:
+    limit = CLOSE * float(tried[0].fit.error)
+    return [one for one in tried[:FINALISTS] if float(one.fit.error) <= limit]
+
+
+def mimo_h2(problem: Problem[MIMOSystem]) -> list[Outcome[MIMOSystem]]:
+    """Return H²-optimal MIMO systems at every order, one system of the batch after the other."""
+    full, orders = problem.full, problem.orders
+    chain = sorted({*range(2, max(orders) + 1, 2), *orders})
+    starts = {order: _starts(problem, order) for order in chain}
+    rows = range(len(full.D))
+    found = [
+        optimize_mimo_path(
+            full[row],
+            tangential_objective(problem, row),
+            orders,
+            config=problem.descent,
+            horizon=problem.horizon,
+            starts={order: [start[row] for start in starts[order]] for order in chain},
+        )
+        for row in rows
+    ]
+    outcomes: list[Outcome[MIMOSystem]] = []
+    for order in orders:
+        steps = [path[order] for path in found]
+        iterations = torch.tensor([step.iterations for step in steps], device=full.D.device)
+        spread = torch.tensor([step.spread for step in steps], dtype=torch.float64)
+        systems = stack([step.system for step in steps])
+        outcomes.append(Outcome(systems, iterations, spread.to(full.D.device)))
+    return outcomes
+
+
+def _starts(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
+    """Return BT's solutions and, on an infinite horizon, IRKA's from them."""
+    balanced = problem.balancing.truncate(order)
+    if problem.horizon is not None:
+        return [balanced]
+    fixed, _ = irka_solutions(problem.full, order, balanced, IRKA_STEPS)
+    return [balanced, fixed]

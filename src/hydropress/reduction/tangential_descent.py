@@ -1,0 +1,169 @@
+"""Quasi-Newton descent for MIMO systems, on poles and input directions; never uphill."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hydropress.reduction.tangential import Fit, TangentialObjective
+from hydropress.systems.modal import MIMOSystem
+from hydropress.systems.moments import Time
+
+MEMORY = 30
+"""Pairs of steps and gradient changes that L-BFGS keeps."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The free parameters of one reduced system: pairs first, then real poles.
+
+    Attributes
+    ----------
+    log_decay
+        log(-Re z), float64, shape ``(m,)``.
+    frequency
+        Im z, float64, shape ``(m,)``; of a real pole 0 or π.
+    B
+        e, complex128, shape ``(m, M)``; real for real poles.
+    num_pairs
+        How many of the entries are pairs.
+    """
+
+    log_decay: Tensor
+    frequency: Tensor
+    B: Tensor
+    num_pairs: int
+
+    @staticmethod
+    def of(system: MIMOSystem) -> "Directions":
+        """Take over one system; empty entries are dropped."""
+        ranking = torch.argsort(-system.states, stable=True)
+        ranking = ranking[system.states[ranking] > 0]
+        exponents = system.exponents[ranking]
+        log_decay = torch.log((-exponents.real).clamp_min(1e-300))
+        pairs = int((system.states == 2).sum())
+        return Directions(log_decay, exponents.imag, system.B[ranking], pairs)
+
+    def all_modes(self) -> tuple[Tensor, Tensor]:
+        """Return exponents ``(r,)`` and B ``(r, M)``: pairs, their conjugates, real poles."""
+        exponents = torch.complex(-self.log_decay.exp(), self.frequency)
+        pairs, reals = slice(None, self.num_pairs), slice(self.num_pairs, None)
+        return (
+            torch.cat([exponents[pairs], exponents[pairs].conj(), exponents[reals]]),
+            torch.cat([self.B[pairs], self.B[pairs].conj(), self.B[reals]]),
+        )
+
+    def to_system(self, C: Tensor, full: MIMOSystem) -> MIMOSystem:
+        """Return the system with outputs of all modes ``(P, r)``, and M columns of a fitted D."""
+        exponents, _ = self.all_modes()
+        D = full.D
+        if C.shape[1] > len(exponents):
+            D = D + C[:, len(exponents) :].real
+        pairs, count = self.num_pairs, len(self.log_decay)
+        kept = torch.cat([torch.arange(pairs), torch.arange(2 * pairs, pairs + count)])
+        outputs = C[:, kept]
+        states = torch.where(torch.arange(count) < pairs, 2, 1).to(full.states.device)
+        reals = torch.complex(outputs.real, torch.zeros_like(outputs.real))
+        outputs = torch.where(states == 1, reals, outputs)
+        return MIMOSystem(exponents[kept], self.B, outputs, states, D, full.time)
+
+
+@dataclass(frozen=True)
+class TangentialDescent:
+    """Where a descent ended.
+
+    Attributes
+    ----------
+    directions, fit
+        The final parameters and their fit.
+    iterations
+        Evaluations of the objective.
+    """
+
+    directions: Directions
+    fit: Fit
+    iterations: int
+
+
+def descend_tangential(
+    objective: TangentialObjective,
+    start: Directions,
+    *,
+    max_iterations: int,
+    decay_floor: float,
+    time: Time,
+) -> TangentialDescent:
+    """Minimise the squared relative error from a start by L-BFGS with a strong Wolfe search.
+
+    Unknowns are log decays, frequencies in units of the start's decays, and input directions of
+    unit norm at the start.
+
+    Parameters
+    ----------
+    max_iterations
+        Steps.
+    decay_floor
+        Smallest decay per sample or time unit that a pole may take.
+
+    Returns
+    -------
+    TangentialDescent
+        The best point seen, so never worse than the start.
+    """
+    m, pairs = len(start.log_decay), start.num_pairs
+    unit = start.log_decay.exp()
+    floor = math.log(decay_floor)
+    ceiling = 3.5 if time == "discrete" else math.inf
+    sizes = torch.linalg.vector_norm(start.B, dim=1, keepdim=True).clamp_min(1e-300)
+    inputs = start.B / sizes
+    decays = start.log_decay.clamp(floor, ceiling).clone().requires_grad_()
+    shifts = torch.zeros(pairs, dtype=torch.float64, device=unit.device, requires_grad=True)
+    real = inputs.real.clone().requires_grad_()
+    imaginary = inputs.imag[:pairs].clone().requires_grad_()
+    parameters = [decays, shifts, real, imaginary]
+
+    def current() -> Directions:
+        padded = torch.cat([imaginary.detach(), torch.zeros_like(real.detach()[pairs:])])
+        moved = start.frequency.clone()
+        moved[:pairs] += unit[:pairs] * shifts.detach()
+        log_decay = decays.detach().clamp(floor, ceiling)
+        return Directions(log_decay, moved, torch.complex(real.detach(), padded), pairs)
+
+    best: tuple[Directions, Fit] | None = None
+    evaluations = 0
+
+    def evaluate() -> Tensor:
+        nonlocal best, evaluations
+        evaluations += 1
+        directions = current()
+        fit = objective.fit(*directions.all_modes())
+        if best is None or bool(fit.error <= best[1].error):
+            best = directions, fit
+        # Both members of a pair move: twice the derivative by the first.
+        kept = torch.cat([torch.arange(pairs), torch.arange(2 * pairs, pairs + m)])
+        weight = torch.where(torch.arange(m) < pairs, 2.0, 1.0).to(unit)
+        by_exponent = fit.by_exponent[kept] * weight
+        by_input = fit.by_input[kept] * weight[:, None]
+        inside = (decays.detach() >= floor) & (decays.detach() <= ceiling)
+        decays.grad = torch.where(inside, -directions.log_decay.exp() * by_exponent.real, 0.0)
+        shifts.grad = unit[:pairs] * by_exponent.imag[:pairs]
+        real.grad = by_input.real.clone()
+        imaginary.grad = by_input.imag[:pairs].clone()
+        return fit.error
+
+    optimizer = torch.optim.LBFGS(
+        parameters,
+        max_iter=max_iterations,
+        max_eval=2 * max_iterations,
+        tolerance_grad=1e-13,
+        tolerance_change=1e-18,
+        history_size=MEMORY,
+        line_search_fn="strong_wolfe",
+    )
+    if max_iterations > 0:
+        optimizer.step(evaluate)  # type: ignore[arg-type]
+    else:
+        evaluate()
+    assert best is not None
+    return TangentialDescent(*best, evaluations)
