@@ -242,11 +242,7 @@ class ModalSystem(Modes):
                 direct = direct[..., None, None]
             if tuple(direct.shape) != size:
                 raise refuse("D", direct, str(size))
-        poles, modal_B, modal_C = diagonalize(matrix, column, row)
-        if size[-2:] == (1, 1):
-            residues = modal_B[..., 0] * modal_C[..., 0, :]
-            return pack_modes(poles, residues, direct[..., 0, 0], time=time)
-        return pack_mimo_modes(poles, modal_B, modal_C, direct, time=time)
+        return pack(*diagonalize(matrix, column, row), direct, time=time)
 
     @abstractmethod
     def __getitem__(self, index: Any) -> Self:
@@ -464,6 +460,13 @@ def stack(systems: Sequence[SISOSystem]) -> SISOSystem:
     )
 
 
+def pack(poles: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time) -> ModalSystem:
+    """Do as :func:`pack_mimo_modes`, and make a :class:`SISOSystem` if M = P = 1."""
+    if D.shape[-2:] == (1, 1):
+        return pack_modes(poles, B[..., 0] * C[..., 0, :], D[..., 0, 0], time=time)
+    return pack_mimo_modes(poles, B, C, D, time=time)
+
+
 def pack_modes(
     poles: Tensor, residues: Tensor, feedthrough: Tensor | None = None, *, time: Time
 ) -> SISOSystem:
@@ -472,7 +475,8 @@ def pack_modes(
     Parameters
     ----------
     poles, residues
-        All poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed.
+        All poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed, a
+        real pole's imaginary part 0.
 
     Returns
     -------
