@@ -78,7 +78,7 @@ def _in_pairs(name: str, values: Any) -> Array:
     """Return real numbers and exact conjugate pairs; raise if a complex one has no partner."""
     given = finite_numbers(f"{name}s", values).reshape(-1)
     real = is_real(given).numpy()
-    roots = given.numpy()
+    roots: Array = np.asarray(given)
     upper, lower = roots[~real & (roots.imag > 0)], roots[~real & (roots.imag < 0)]
     for one, others in ((upper, lower), (lower, upper)):
         far = abs(one.conj()[:, None] - others[None, :]) > REAL_TOLERANCE * abs(one)[:, None]
@@ -107,6 +107,9 @@ def find_zeros(A: Array, B: Array, C: Array, D: float, poles: Array) -> ZerosPol
         [ ZᵀAZ   ZᵀB ]       [ I  0 ]
         [ CA^rZ   k  ] - λ   [ 0  0 ],     Z an orthonormal basis of ker (C; CA; …; CA^{r-1}).
 
+    All this is done for A minus the mean pole: poles close together near 1, as a narrow filter has
+    them, would make the powers of A hard to tell apart.
+
     Parameters
     ----------
     A, B, C, D
@@ -120,6 +123,8 @@ def find_zeros(A: Array, B: Array, C: Array, D: float, poles: Array) -> ZerosPol
     """
     from scipy import linalg
 
+    center = poles.mean().real if len(poles) else 0.0
+    A = A - center * np.eye(len(A))
     outputs, sizes, leading, size = C, abs(C), D, abs(D)
     rows: list[Array] = []
     while abs(leading) <= _CANCELLED * size:
@@ -142,7 +147,7 @@ def find_zeros(A: Array, B: Array, C: Array, D: float, poles: Array) -> ZerosPol
     )
     above, below = ratios
     finite = np.argsort(abs(below) / np.hypot(abs(above), abs(below)))[1:]
-    zeros = above[finite] / below[finite]
+    zeros = above[finite] / below[finite] + center
     pairs = zeros[zeros.imag > 0]
     real = zeros[zeros.imag == 0].real + 0j
     return ZerosPolesGain(np.concatenate([pairs, pairs.conj(), real]), poles, leading)

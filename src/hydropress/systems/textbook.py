@@ -56,9 +56,9 @@ def from_zeros(function: ZerosPolesGain, time: Time) -> SISOSystem:
     zeros, poles = (
         np.delete(roots, np.flatnonzero(roots == 0)[:common]) for roots in (zeros, poles)
     )
-    pole, residue, direct = (
-        torch.as_tensor(part) for part in expand(ZerosPolesGain(zeros, poles, gain))
-    )
+    pole, residue, gain = expand(ZerosPolesGain(zeros, poles, gain))
+    pole, residue = torch.as_tensor(pole), torch.as_tensor(residue)
+    direct = torch.tensor(gain, dtype=torch.float64)
     if time == "discrete":
         residue = residue / _without_delays(pole)
         direct = direct - residue.sum().real
