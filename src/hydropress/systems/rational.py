@@ -77,17 +77,16 @@ def expand(function: ZerosPolesGain) -> tuple[Array, Array, float]:
 def _in_pairs(name: str, values: Any) -> Array:
     """Return real numbers and exact conjugate pairs; raise if a complex one has no partner."""
     given = finite_numbers(f"{name}s", values).reshape(-1)
-    real = is_real(given).numpy()
-    roots: Array = np.asarray(given)
-    upper, lower = roots[~real & (roots.imag > 0)], roots[~real & (roots.imag < 0)]
+    real = is_real(given)
+    upper, lower = given[~real & (given.imag > 0)], given[~real & (given.imag < 0)]
     for one, others in ((upper, lower), (lower, upper)):
-        far = abs(one.conj()[:, None] - others[None, :]) > REAL_TOLERANCE * abs(one)[:, None]
-        if len(upper) != len(lower) or far.all(axis=1).any():
+        far = (one.conj()[:, None] - others).abs() > REAL_TOLERANCE * one.abs()[:, None]
+        if len(upper) != len(lower) or bool(far.all(1).any()):
             raise InvalidArgumentError(
                 f"a complex {name} lacks its conjugate; required: a real system, with both members "
                 "of every pair"
             )
-    return np.concatenate([upper, upper.conj(), roots[real].real])
+    return torch.cat([upper, upper.conj(), given.real[real]]).resolve_conj().numpy()
 
 
 def repeated_pole(pole: complex) -> InvalidArgumentError:
