@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pymor.algorithms.to_matrix import to_matrix
 from pymor.models.iosys import LTIModel, SecondOrderModel
-from scipy import linalg, signal
+from scipy import linalg
+from scipy import signal as scipy_signal
 
 from hydropress import reduce
 from hydropress.errors import HydropressError, InvalidArgumentError, MissingLibraryError
@@ -30,6 +31,9 @@ from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.norms import h2_error
 from strategies import build, modal_systems, seeded_bank, seeded_mimo
 from tolerances import DENSE
+
+# SciPy's types, inferred from its code, are narrower than what it takes and returns.
+signal: Any = scipy_signal
 
 LENGTH = 60
 STEP = 0.1
@@ -143,7 +147,7 @@ def evaluate(peer: Any, points: Any) -> Any:
 @pytest.mark.parametrize("route", ROUTES)
 def test_systems_respond_as_in_their_library(route, time, inputs, outputs):
     A, B, C, D = random_matrices(inputs, time, inputs, outputs)
-    dt = 1.0 if time == "discrete" else 0.0
+    dt = 1 if time == "discrete" else 0
     if route == "pyMOR":
         # x[t+1] = E⁻¹A x[t] + E⁻¹B u[t], with states and equations in any mixture.
         E = np.random.default_rng(9).normal(size=A.shape)
@@ -269,7 +273,8 @@ def test_reduced_systems_go_back(time):
 
 
 def second_order() -> Any:
-    return SecondOrderModel.from_matrices(*(np.eye(2),) * 3, np.ones((2, 1)), np.ones((1, 2)))
+    one = np.eye(2)
+    return SecondOrderModel.from_matrices(one, one, one, np.ones((2, 1)), np.ones((1, 2)))
 
 
 ONE = np.ones((1, 1))

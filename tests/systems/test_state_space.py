@@ -1,13 +1,19 @@
 """Balancing shows how well the modes of a matrix can be told apart, whatever its units."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from scipy import linalg, signal
+from scipy import linalg
+from scipy import signal as scipy_signal
 
 from hydropress.errors import InvalidArgumentError
 from hydropress.systems.modal import ModalSystem
 from hydropress.systems.state_space import balance, diagonalize
+
+# SciPy's types, inferred from its code, are narrower than what it takes and returns.
+signal: Any = scipy_signal
 
 
 def test_scales_are_powers_of_two_that_even_out_rows_and_columns():

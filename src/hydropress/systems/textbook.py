@@ -41,7 +41,7 @@ a double root of a polynomial, which is known to half its digits, gives 10⁸.""
 def from_matrices(A: Any, B: Any, C: Any, D: Any, time: Time) -> ModalSystem:
     """Build a system from real matrices ``(n, n)``, ``(n, M)``, ``(P, n)``, ``(P, M)``."""
     matrices = zip("ABCD", (A, B, C, D), strict=True)
-    A, B, C, D = (finite_reals(name, values) for name, values in matrices)
+    A, B, C, D = (finite_reals(name, np.array(values)) for name, values in matrices)
     poles, modal_B, modal_C = diagonalize(A, B, C)
     if time == "discrete":
         modal_B = modal_B / _without_delays(poles)[:, None]
@@ -114,7 +114,7 @@ def to_zeros(system: ModalSystem) -> ZerosPolesGain:
     return find_zeros(A, B, C, D.item(), both)
 
 
-def solve_for_derivative(E: Any, A: Any, B: Any) -> tuple[Tensor, Tensor]:
+def solve_for_derivative(E: Any, A: Any, B: Any) -> tuple[Array, Array]:
     """Return E⁻¹ A and E⁻¹ B.
 
     Raises
@@ -123,7 +123,7 @@ def solve_for_derivative(E: Any, A: Any, B: Any) -> tuple[Tensor, Tensor]:
         If E, its rows scaled to one norm, is singular or nearly.
     """
     matrices = zip("EAB", (E, A, B), strict=True)
-    mass, A, B = (finite_reals(name, values) for name, values in matrices)
+    mass, A, B = (finite_reals(name, np.array(values)) for name, values in matrices)
     size = torch.linalg.vector_norm(mass, dim=1, keepdim=True)
     size = torch.where(size > 0, size, torch.ones_like(size))
     condition = torch.linalg.cond(mass / size).item()
@@ -132,7 +132,8 @@ def solve_for_derivative(E: Any, A: Any, B: Any) -> tuple[Tensor, Tensor]:
             f"E has condition {condition:.1e}; required: a regular E (below "
             f"{LARGEST_CONDITION:.0e}), since an algebraic equation is no mode; eliminate it first"
         )
-    return torch.linalg.solve(mass / size, A / size), torch.linalg.solve(mass / size, B / size)
+    A, B = (torch.linalg.solve(mass / size, part / size) for part in (A, B))
+    return A.numpy(), B.numpy()
 
 
 def sampling_time(system: ModalSystem, dt: float | None) -> float:
