@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hydropress.models.s4d import S4D
-from hydropress.systems.modal import ModalSystem, SISOSystem
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.moments import Time
 
 NEAREST = 1e-6
@@ -139,6 +139,30 @@ def seeded_bank(
     return ModalSystem.from_exponents(
         torch.complex(-decay, frequency), residues, states, feedthrough, time=time
     )
+
+
+def seeded_mimo(
+    batch: tuple[int, ...],
+    inputs: int,
+    outputs: int,
+    pairs: int,
+    reals: int = 0,
+    *,
+    time: Time = "discrete",
+    seed: int = 0,
+) -> MIMOSystem:
+    """Draw systems of several inputs and outputs with the poles of :func:`seeded_bank`."""
+    poles = seeded_bank(batch, pairs, reals, time=time, seed=seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    paired = (poles.states == 2)[..., None]
+
+    def draw(count: int) -> Tensor:
+        shape = (*batch, pairs + reals, count)
+        values = torch.randn(shape, dtype=torch.complex128, generator=generator)
+        return torch.where(paired, values, values.real.to(values.dtype))
+
+    D = torch.randn((*batch, outputs, inputs), dtype=torch.float64, generator=generator)
+    return ModalSystem.mimo(poles.poles, draw(inputs), draw(outputs).mT, D, time=time)
 
 
 def s4d_bank(channels: int, order: int, seed: int = 0) -> SISOSystem:

@@ -33,3 +33,7 @@ class FileFormatError(HydropressError, ValueError):
 
 class DataNotFoundError(HydropressError, FileNotFoundError):
     """Data are not where they were looked for."""
+
+
+class MissingLibraryError(HydropressError, ImportError):
+    """An optional library is needed and not installed."""

@@ -14,7 +14,7 @@ from scipy import signal
 
 import oracles
 from hydropress.errors import InvalidArgumentError, UnstableSystemError
-from hydropress.systems.modal import ModalSystem, pack_modes
+from hydropress.systems.modal import ModalSystem, SISOSystem, pack_modes
 from hydropress.systems.norms import relative_h2_error
 from strategies import bank, build, modal_banks, modal_systems, seeded_bank
 from tolerances import DENSE, NORM, ROUNDING
@@ -126,6 +126,7 @@ def test_state_space_and_back(system):
     distances = np.abs(poles[:, None] - poles) + np.eye(len(poles))
     assume(distances.min() > 1e-6)  # equal poles are no single modes
     again = ModalSystem.from_state_space(A, B, C, D, time=system.time)
+    assert isinstance(again, SISOSystem)
     assert again.order <= system.order
     assert again.D == system.D
     assert relative_h2_error(system, again) < DENSE
@@ -195,6 +196,7 @@ def test_a_system_without_states():
     system = ModalSystem.from_state_space(
         np.zeros((0, 0)), np.zeros((0, 1)), np.zeros((1, 0)), np.array([[2.0]])
     )
+    assert isinstance(system, SISOSystem)
     assert system.order == 0
     assert system.impulse_response(3).tolist() == [0, 0, 0]
     assert system.transfer_function([1.0]).tolist() == [2]

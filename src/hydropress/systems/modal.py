@@ -248,11 +248,7 @@ class ModalSystem(Modes):
             if tuple(direct.shape) != size:
                 raise refuse("D", direct, str(size))
         poles, modal_B, modal_C = diagonalize(matrix, column, row)
-        exponents = exponents_of(poles, time)
-        if size[-2:] == (1, 1):
-            residues = modal_B[..., 0] * modal_C[..., 0, :]
-            return pack_modes(exponents, residues, direct[..., 0, 0], time=time)
-        return pack_mimo_modes(exponents, modal_B, modal_C, direct, time=time)
+        return pack(exponents_of(poles, time), modal_B, modal_C, direct, time=time)
 
     @abstractmethod
     def __getitem__(self, index: Any) -> Self:
@@ -453,6 +449,13 @@ class MIMOSystem(ModalSystem):
         return (*realize(self.poles, self.states, self.B, self.C), self.D)
 
 
+def pack(exponents: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time) -> ModalSystem:
+    """Do as :func:`pack_mimo_modes`, and make a :class:`SISOSystem` if M = P = 1."""
+    if D.shape[-2:] == (1, 1):
+        return pack_modes(exponents, B[..., 0] * C[..., 0, :], D[..., 0, 0], time=time)
+    return pack_mimo_modes(exponents, B, C, D, time=time)
+
+
 def pack_modes(
     exponents: Tensor, residues: Tensor, feedthrough: Tensor | None = None, *, time: Time
 ) -> SISOSystem:
@@ -461,7 +464,8 @@ def pack_modes(
     Parameters
     ----------
     exponents, residues
-        Of all poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed.
+        Of all poles, both members of a pair, complex128, shape ``(..., n)``; conjugate-closed, a
+        real pole's imaginary part 0, or π if it alternates in sign.
 
     Returns
     -------
