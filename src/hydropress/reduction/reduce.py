@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
+from hydropress.reduction.aire import aire_method
 from hydropress.reduction.balanced import balanced_method
 from hydropress.reduction.descent import DescentConfig, mode_energies, stationarity_of
 from hydropress.reduction.gradient import gradient_method
 from hydropress.reduction.h2 import h2_method
 from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.last import last_method
 from hydropress.reduction.modal import modal_method
 from hydropress.reduction.problem import Problem, SpectralWeight, check_problem
 from hydropress.reduction.registry import get_method, register_method
@@ -25,6 +27,8 @@ register_method("h2", h2_method)
 register_method("balanced", balanced_method)
 register_method("modal", modal_method)
 register_method("gradient", gradient_method)
+register_method("last", last_method)
+register_method("aire", aire_method)
 
 
 def _relative_error(problem: Problem, system: SISOSystem, difference: Tensor) -> Tensor:
