@@ -73,6 +73,15 @@ def test_of_several_inputs_and_outputs_the_kept_modes_add_up(batch):
     assert torch.equal(small.D, full.D)
 
 
+def test_entries_left_over_are_empty():
+    full = mimo_bank((2,), 2, 2, seed=17)
+    small = keep_modes(full, torch.rand(2, 4, dtype=torch.float64), torch.tensor([2, 6]))
+    empty = small.states == 0
+    assert bool(empty[0].any()) and not bool(empty[1].any())
+    assert not bool(small.B[empty].any() or small.C.mT[empty].any())
+    assert bool((small.poles[empty] == 0).all())
+
+
 @given(modal_banks(), st.integers(0, 9))
 def test_one_input_and_one_output_are_a_scalar_system(scalar, order):
     scores = torch.rand(scalar.states.shape, dtype=torch.float64)
@@ -80,6 +89,14 @@ def test_one_input_and_one_output_are_a_scalar_system(scalar, order):
     assert torch.equal(several.states, small.states)
     assert torch.equal(several.exponents, small.exponents)
     torch.testing.assert_close(several.residues[..., 0, 0], small.residues, rtol=ROUNDING, atol=0)
+
+
+def test_among_equals_the_first_goes_first():
+    full = seeded_bank((1,), 0, 500, seed=16)
+    scores = torch.arange(500) % 2  # 250 equals each
+    small = keep_modes(full, scores[None], 300)
+    expected = torch.cat([full.exponents[:, 1::2], full.exponents[:, :100:2]], -1)
+    assert torch.equal(small.exponents, expected)
 
 
 def test_each_system_may_have_an_order_of_its_own():
