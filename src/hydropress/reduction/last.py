@@ -14,8 +14,8 @@ Where this differs from the paper and its public code:
   order and a real pole one.  The pair's own real system has a peak of at most 2 g_i.
 - The code adds 10⁻⁸ to the denominator; here 1 - |a| is formed from the exponent and is exact.
 - Bidirectional layers (one set of poles, two output maps) take the mean of the two norms ‖c_i‖,
-  squared.  In the code the square falls on the divisor 2 instead.
-- Continuous-time systems, which the paper discretises first, are scored by the H∞ norm of the
+  squared.  In the code's expression of it the square falls on the divisor 2 instead.
+- Continuous-time systems, which the code discretises first, are scored by the H∞ norm of the
   continuous subsystem, ‖c_i‖ ‖b_i‖ / -Re λ_i.
 - The H∞ norm of a finite horizon has no closed form: the horizon is ignored.  So is a weight.
 """

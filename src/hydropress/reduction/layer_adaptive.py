@@ -10,7 +10,8 @@ The budget goes to the highest of these numbers, wherever they are.
 
 A layer is a bank.  All its systems are ranked together: a layer of scalar channels (multi-SISO, as
 S4D) is one system of several inputs and outputs whose A is diagonal too, and its channels end with
-orders of their own, 0 not excluded.
+orders of their own, 0 not excluded.  The public code of both papers shows layers of one system
+(S5) only; that channels are pooled is our choice.
 
 Where this differs from the papers: entries are ranked as stored, but the budget counts real
 states, two a pair, and is never exceeded; AIRE-Prune's small constant in the denominator is left
