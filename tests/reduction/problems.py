@@ -17,7 +17,7 @@ from hydropress.reduction.result import Reduction
 from hydropress.systems.modal import SISOSystem
 from strategies import bank, build, s4d_bank, seeded_bank
 
-METHODS = ("h2", "balanced", "modal", "gradient", "irka")
+METHODS = ("h2", "balanced", "modal", "gradient", "irka", "last", "aire")
 """A new method joins the contract by standing here."""
 
 ITERATIVE = ("h2", "gradient")

@@ -1,5 +1,6 @@
 """Modal truncation: dominant modes, as they were."""
 
+import cmath
 import math
 from itertools import combinations
 
@@ -9,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import oracles
+from hydropress.reduction.modal import modal_method
+from hydropress.reduction.problem import Problem
 from hydropress.reduction.reduce import reduce
+from hydropress.systems.modal import ModalSystem
 from strategies import bank, build, modal_systems, s4d_bank
 
 
@@ -74,3 +78,19 @@ def test_it_does_not_iterate():
     result = reduce(s4d_bank(2, 8, seed=61), 2, "modal")
     assert result.status == "direct"
     assert torch.equal(result.iterations, torch.zeros(2, dtype=torch.int64))
+
+
+def test_several_inputs_and_outputs_by_hand():
+    # m ‖b‖² ‖c‖² / (1 - |a|²): 25 / 0.75, 4 / 0.19, of the pair 2 · 9 · 2 / 0.36 = 100.
+    full = ModalSystem.mimo(
+        [[0.5, 0.9, 0.8 * cmath.exp(1j)]],
+        B=[[[3.0, 4.0], [1.0, 0.0], [3j, 0.0]]],
+        C=[[[1.0, 0.0, 1.0], [0.0, 2.0, 1j]]],
+    )
+    problem = Problem(full, (1, 2, 3, 4))  # pyright: ignore[reportArgumentType]
+    one, two, three, four = (outcome.system for outcome in modal_method(problem))
+    pair = pytest.approx(0.8 * cmath.exp(1j))
+    assert one.poles[0].tolist() == pytest.approx([0.5])
+    assert two.poles[0].tolist() == [pair]
+    assert three.poles[0].tolist() == [pair, pytest.approx(0.5)]
+    assert four.poles[0].tolist() == [pair, pytest.approx(0.5), pytest.approx(0.9)]

@@ -18,7 +18,10 @@ def compress_command(
     ] = None,
     order: Annotated[int | None, typer.Option("--order", help="States per channel.")] = None,
     method: Annotated[
-        str, typer.Option("--method", help="h2, balanced, modal, gradient or a registered one.")
+        str,
+        typer.Option(
+            "--method", help="h2, balanced, modal, gradient, last, aire or a registered one."
+        ),
     ] = "h2",
     calibration: Annotated[
         str,

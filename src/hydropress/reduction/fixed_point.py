@@ -7,7 +7,7 @@ they are solved entry by entry:
     V_ij = (b_i · ē_j) φ_0(s_i + z̄_j),     W_ij = (c̄_i · d_j) φ_0(s̄_i + z_j)
 
 with full modes c_i b_iᵀ e^{s_i t} and reduced modes d_j e_jᵀ e^{z_j t}.  Iterating the projection
-is IRKA [gugercin2008] in continuous, MIRIAm [bunse2010] in discrete time.
+is IRKA [gugercin2008irka] in continuous, MIRIAm [bunse2010] in discrete time.
 """
 
 from dataclasses import dataclass

@@ -65,10 +65,10 @@ def irka_method(problem: Problem[S]) -> list[Outcome[S]]:
 
     References
     ----------
-    [gugercin2008], algorithm 4.1 (continuous time), [bunse2010] (discrete time), both in the form
-    of [xu2011], which projects onto the solutions of two Sylvester equations.  Deviations: starts
-    from BT instead of an arbitrary choice, and poles that come out unstable are mirrored.  Like
-    the original it may not converge, and what it converges to may be a saddle point.
+    [gugercin2008irka], algorithm 4.1 (continuous time), [bunse2010] (discrete time), both in the
+    form of [xu2011], which projects onto the solutions of two Sylvester equations.  Deviations:
+    starts from BT instead of an arbitrary choice, and poles that come out unstable are mirrored.
+    Like the original it may not converge, and what it converges to may be a saddle point.
     """
     outcomes: list[Outcome[S]] = []
     for order in problem.orders:

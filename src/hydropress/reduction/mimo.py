@@ -17,6 +17,7 @@ from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.metric import tangential_objective
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
+from hydropress.reduction.scores import mode_energies
 from hydropress.reduction.search import ladder_of_exponents
 from hydropress.reduction.tangential import TangentialObjective
 from hydropress.reduction.tangential_descent import (
@@ -24,6 +25,7 @@ from hydropress.reduction.tangential_descent import (
     TangentialDescent,
     descend_tangential,
 )
+from hydropress.reduction.truncation import keep_modes
 from hydropress.systems.assembly import stack
 from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import MIMOSystem
@@ -34,7 +36,7 @@ SCREENING_STEPS, FINALISTS, CLOSE = 15, 3, 1.1
 within this factor."""
 DESCENT_STEPS = 1000
 IRKA_STEPS = 30
-PAIRS_TRIED, COUPLES_TRIED = 3, 1
+PAIRS_TRIED = 3
 CONTENDERS = 12
 """Candidates of which the best rank-one residue is worked out."""
 
@@ -82,8 +84,8 @@ class _Search:
 
     def _ranked(
         self, residual: tuple[Tensor, Tensor, Tensor], candidates: Tensor, count: int
-    ) -> tuple[list[Tensor], list[Tensor], list[float]]:
-        """Return the best candidates, no two of them neighbours, with b and captured energy."""
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return the best candidates with their b, the best first, no two of them neighbours."""
         _, B, C = residual
         phi = self._moments(residual, candidates)
         products = (C.mH @ C) * (B.conj() @ B.mT)
@@ -100,38 +102,29 @@ class _Search:
             near = (candidates.imag - candidates.imag[place]).abs() < width
             near &= (log_decay - log_decay[place]).abs() < 1.0
             score = score.masked_fill(near, -1.0)
-        inputs: list[Tensor] = []
-        energies: list[float] = []
+        found: list[tuple[float, Tensor, Tensor]] = []
         for place in places:
             matrix = (C * phi[place]) @ B
-            if float(candidates[place].imag.sin().abs()) < 1e-12:
+            if bool(candidates[place].imag == 0) or bool(candidates[place].imag == math.pi):
                 matrix = matrix.real.to(matrix.dtype)
-            _, sigma, Vh = torch.linalg.svd(matrix, full_matrices=False)
             # R b̄ is largest for b the conjugate of the first right singular vector.
-            inputs.append(Vh[0].real.to(Vh.dtype) if matrix.imag.abs().max() == 0 else Vh[0])
-            energies.append(float(sigma[0] ** 2))
-        order = sorted(range(len(places)), key=lambda i: -energies[i])[:count]
-        return (
-            [candidates[places[i]] for i in order],
-            [inputs[i] for i in order],
-            [energies[i] for i in order],
-        )
+            _, sigma, Vh = torch.linalg.svd(matrix, full_matrices=False)
+            found.append((float(sigma[0]), candidates[place], Vh[0]))
+        found.sort(key=lambda entry: -entry[0])
+        return [(pole, b) for _, pole, b in found[:count]]
 
     def proposals(self, base: Directions | None, outputs: Tensor | None) -> list[Directions]:
         """Return the base with two more states: the best pairs, the best couple of real poles."""
         residual = self._residual(base, outputs)
-        poles, inputs, _ = self._ranked(residual, self._pairs, PAIRS_TRIED)
-        found = [_extended(base, [pole], [b], 1) for pole, b in zip(poles, inputs, strict=True)]
-        reals, directions, _ = self._ranked(residual, self._reals, 2 * COUPLES_TRIED)
-        if len(reals) == 2:
-            found.append(_extended(base, reals, directions, 0))
-        return found
+        pairs = self._ranked(residual, self._pairs, PAIRS_TRIED)
+        reals = self._ranked(residual, self._reals, 2)
+        found = [_extended(base, [pair], 1) for pair in pairs]
+        return found + ([_extended(base, reals, 0)] if len(reals) == 2 else [])
 
     def odd_proposals(self, base: Directions | None, outputs: Tensor | None) -> list[Directions]:
         """Return the base with one more real pole."""
         residual = self._residual(base, outputs)
-        reals, directions, _ = self._ranked(residual, self._reals, 2)
-        return [_extended(base, [z], [b], 0) for z, b in zip(reals, directions, strict=True)]
+        return [_extended(base, [real], 0) for real in self._ranked(residual, self._reals, 2)]
 
     def _residual(
         self, base: Directions | None, outputs: Tensor | None
@@ -145,10 +138,10 @@ class _Search:
 
 
 def _extended(
-    base: Directions | None, exponents: list[Tensor], inputs: list[Tensor], pairs: int
+    base: Directions | None, modes: list[tuple[Tensor, Tensor]], pairs: int
 ) -> Directions:
-    """Add ``pairs`` pairs (or that many real poles) to a reduced system."""
-    z, e = torch.stack(exponents), torch.stack(inputs)
+    """Add modes (z, e), ``pairs`` pairs or else real poles, to a reduced system."""
+    z, e = (torch.stack(parts) for parts in zip(*modes, strict=True))
     new = Directions(torch.log(-z.real), z.imag, e, pairs)
     if base is None:
         return new
@@ -289,9 +282,10 @@ def mimo_h2(problem: Problem[MIMOSystem]) -> list[Outcome[MIMOSystem]]:
 
 
 def _starts(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
-    """Return BT's solutions and, on an infinite horizon, IRKA's from them."""
-    balanced = problem.balancing.truncate(order)
-    if problem.horizon is not None:
-        return [balanced]
-    fixed, _ = irka_solutions(problem.full, order, balanced, IRKA_STEPS)
-    return [balanced, fixed]
+    """Return BT's solutions, the dominant modes and, on an infinite horizon, IRKA's from both."""
+    full = problem.full
+    dominant = keep_modes(full, mode_energies(full, horizon=problem.horizon), order)
+    starts = [problem.balancing.truncate(order), dominant]
+    if problem.horizon is None:
+        starts += [irka_solutions(full, order, start, IRKA_STEPS)[0] for start in starts]
+    return starts
