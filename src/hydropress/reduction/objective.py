@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hydropress.reduction.iterate import Iterate
 from hydropress.systems.modal import SISOSystem
-from hydropress.systems.moments import exponential_moments
+from hydropress.systems.moments import Exponentials, Time, exponential_moments, pair_moments
 
 SYSTEMS_AT_ONCE = 32
 """When all candidates of a bank are tried, so that what they need stays in the cache."""
@@ -98,8 +98,12 @@ class ClosedFormObjective(Objective):
 
     Attributes
     ----------
-    full
-        The systems k, batch shape ``(K,)``.
+    time
+        ``discrete`` or ``continuous``.
+    modes
+        Exponents of the full systems, ``(K, n)``.
+    weights
+        m ρ / 2, complex128, shape ``(K, n)``.
     energy
         ‖k‖², shape ``(K,)``.
     horizon
@@ -108,61 +112,72 @@ class ClosedFormObjective(Objective):
         Whether D is an unknown (discrete time).
     """
 
-    full: SISOSystem
+    time: Time
+    modes: Exponentials
+    weights: Tensor
     energy: Tensor
     horizon: float | None = None
     fits_feedthrough: bool = False
 
+    @staticmethod
+    def of(
+        full: SISOSystem,
+        energy: Tensor,
+        horizon: float | None = None,
+        *,
+        fits_feedthrough: bool = False,
+    ) -> "ClosedFormObjective":
+        """Pose the problem of a bank."""
+        modes = Exponentials.of(full.exponents)
+        weights = full.residues * full.states / 2
+        return ClosedFormObjective(full.time, modes, weights, energy, horizon, fits_feedthrough)
+
     def select(self, index: Tensor) -> "ClosedFormObjective":
-        return replace(self, full=self.full[index], energy=self.energy[index])
+        return replace(
+            self,
+            modes=self.modes.select(index),
+            weights=self.weights[index],
+            energy=self.energy[index],
+        )
+
+    def _pairs(
+        self, first: Exponentials, second: Exponentials, count: int
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        return pair_moments(first, second, count, time=self.time, horizon=self.horizon)
 
     def _moments_of(
-        self, exponents: Tensor, residues: Tensor, states: Tensor, at: Tensor, count: int
+        self, modes: Exponentials, weights: Tensor, at: Exponentials, count: int
     ) -> Tensor:
-        """Return Σ_t t^j k[t] e^{zt} of a bank at z = ``at`` ``(K, G)``: ``(K, G, count)``."""
-        weighted = (residues * states)[:, None, :] / 2
-        total = torch.zeros(*at.shape, count, dtype=at.dtype, device=at.device)
-        for s, weight in (
-            (exponents, weighted),
-            (exponents.conj(), weighted.conj()),
-        ):
-            moments = exponential_moments(
-                at[:, :, None] + s[:, None, :], count, time=self.full.time, horizon=self.horizon
-            )
-            total = total + torch.stack([(weight * phi).sum(-1) for phi in moments], dim=-1)
-        return total
-
-    def _target_moments(self, at: Tensor, count: int) -> Tensor:
-        full = self.full
-        return self._moments_of(full.exponents, full.residues, full.states, at, count)
+        """Return Σ_t t^j k[t] e^{zt} of ``(K, n)`` modes at ``(K, G)`` z: ``(K, G, count)``."""
+        same, mixed = self._pairs(modes, at, count)
+        row, mirrored = weights[:, None, :], weights.conj()[:, None, :]
+        return torch.cat(
+            [row @ p + mirrored @ q for p, q in zip(same, mixed, strict=True)], dim=1
+        ).mT
 
     def evaluate(self, iterate: Iterate) -> Evaluation:
-        s = iterate.exponents
         residues, states = iterate.residues, iterate.states
         scale = self.energy
-        target = self._target_moments(s, 3)
-        first, second = s[:, :, None], s[:, None, :]
-        options = {"time": self.full.time, "horizon": self.horizon}
-        same = exponential_moments(first + second, 3, **options)  # type: ignore[arg-type]
-        mixed = exponential_moments(first + second.conj(), 3, **options)  # type: ignore[arg-type]
+        own = Exponentials.of(iterate.exponents)
+        target = self._moments_of(self.modes, self.weights, own, 3)
+        same, mixed = self._pairs(own, own, 3)
         # Moments of the reduced kernel come from the same functions of the same sums.
-        weight = (residues * states)[:, None, :] / 2
-        reduced = torch.stack(
-            [(weight * p + weight.conj() * q).sum(-1) for p, q in zip(same, mixed, strict=True)],
-            dim=-1,
-        )
-        blocks = [interleave_products(p, q) for p, q in zip(same, mixed, strict=True)]
+        weight = (residues * states / 2)[:, None, :]
+        reduced = torch.cat(
+            [weight @ p + weight.conj() @ q for p, q in zip(same, mixed, strict=True)], dim=1
+        ).mT
+        blocks = [interleave_products(p, q.mT) for p, q in zip(same, mixed, strict=True)]
         upper = torch.cat([blocks[0], blocks[1]], dim=-1)
         lower = torch.cat([blocks[1], blocks[2]], dim=-1)
         gram = torch.cat([upper, lower], dim=-2).permute(0, 1, 3, 2, 4)
         moments = target - reduced
-        D_cross = torch.zeros(*s.shape, 4, dtype=torch.float64, device=s.device)
+        D_cross = torch.zeros(*states.shape, 4, dtype=torch.float64, device=states.device)
         D_moment = torch.zeros_like(scale)
         cross_terms = (states * residues * (2 * target - reduced)[..., 0]).real.sum(-1)
         error = scale - cross_terms
         if self.fits_feedthrough:
             D_cross[..., 0] = 1
-            start = (self.full.residues * self.full.states).real.sum(-1)
+            start = 2 * self.weights.real.sum(-1)
             start_reduced = (residues * states).real.sum(-1)
             moments = moments.clone()
             moments[..., 0] = moments[..., 0] - iterate.D[:, None]
@@ -180,27 +195,27 @@ class ClosedFormObjective(Objective):
 
     def correlate(self, iterate: Iterate, exponents: Tensor) -> Tensor:
         # In parts that stay in the cache: the sums run over all poles of all candidates.
-        parts = torch.arange(self.num_systems, device=exponents.device).split(SYSTEMS_AT_ONCE)
-        target = torch.cat(
-            [self.select(part)._target_moments(exponents[part], 1)[..., 0] for part in parts]
-        )
-        reduced = self._moments_of(
-            iterate.exponents, iterate.residues, iterate.states, exponents, 1
-        )[..., 0]
-        return (target - reduced - iterate.D[:, None]) / self.energy[:, None]
-
-    def _products(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Return φ_0(s + z) and φ_0(s + z̄), halved and per ‖k‖²."""
-        options = {"time": self.full.time, "horizon": self.horizon}
-        (same,) = exponential_moments(first + second, 1, **options)  # type: ignore[arg-type]
-        (mixed,) = exponential_moments(first + second.conj(), 1, **options)  # type: ignore[arg-type]
-        scale = 2 * self.energy.reshape(-1, *(1,) * (same.ndim - 1))
-        return same / scale, mixed / scale
+        parts: list[Tensor] = []
+        own = Exponentials.of(iterate.exponents)
+        weights = iterate.residues * iterate.states / 2
+        for start in range(0, self.num_systems, SYSTEMS_AT_ONCE):
+            part = slice(start, start + SYSTEMS_AT_ONCE)
+            at = Exponentials.of(exponents[part])
+            target = self._moments_of(self.modes.select(part), self.weights[part], at, 1)
+            reduced = self._moments_of(own.select(part), weights[part], at, 1)
+            parts.append((target - reduced)[..., 0])
+        return (torch.cat(parts) - iterate.D[:, None]) / self.energy[:, None]
 
     def pair_products(self, exponents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        same, mixed = self._products(exponents, exponents)
-        return (same + mixed).real, (mixed - same).imag, (mixed - same).real
+        options = {"time": self.time, "horizon": self.horizon}
+        (same,) = exponential_moments(2 * exponents, 1, **options)  # type: ignore[arg-type]
+        doubled = torch.complex(2 * exponents.real, torch.zeros_like(exponents.real))
+        (mixed,) = exponential_moments(doubled, 1, **options)  # type: ignore[arg-type]
+        scale = 2 * self.energy[:, None]
+        same, mixed = same / scale, mixed / scale
+        return (same + mixed).real, -same.imag, (mixed - same).real
 
     def real_products(self, exponents: Tensor) -> Tensor:
-        same, mixed = self._products(exponents[:, :, None], exponents[:, None, :])
-        return (same + mixed).real
+        modes = Exponentials.of(exponents)
+        (same,), (mixed,) = self._pairs(modes, modes, 1)
+        return (same + mixed).real / (2 * self.energy[:, None, None])

@@ -106,7 +106,9 @@ class Problem(Generic[S]):
         full = self.full
         assert isinstance(full, SISOSystem)
         if self.weight is None:
-            return ClosedFormObjective(full, self.energy, self.horizon, self.fits_feedthrough)
+            return ClosedFormObjective.of(
+                full, self.energy, self.horizon, fits_feedthrough=self.fits_feedthrough
+            )
         assert isinstance(self.weight, SpectralWeight)
         points = torch.exp(1j * self.weight.frequencies.to(torch.float64))
         targets = full.transfer_function(points) - full.D[:, None]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
-from hydropress.systems.moments import Time, exponential_moments, wrap_phase
+from hydropress.systems.moments import Exponentials, Time, expm1, pair_moments, wrap_phase
 
 EXACT_INPUTS = 8
 """Up to so many inputs a Gramian is factored entry by entry; beyond, its eigenvalues below 10⁻¹⁶ of
@@ -72,14 +72,16 @@ def controllability_factor(exponents: Tensor, time: Time) -> Tensor:
         Lower triangular, complex128, shape ``(..., n, n)``.  A repeated pole gives a zero on the
         diagonal.
     """
-    sums = exponents[..., :, None] + exponents.conj()[..., None, :]
+    return _cholesky(exponents, _uniform_gramian(exponents, time, None), time)
+
+
+def _cholesky(exponents: Tensor, kernel: Tensor, time: Time) -> Tensor:
     differences = exponents[..., :, None] - exponents[..., None, :]
-    (kernel,) = exponential_moments(sums, 1, time=time)
     if time == "discrete":
         # (a_i - a_j) / (1 - a_i ā_j), whose common phase a_j is kept: it cancels in L L^H only
         # if every row carries the same.
         poles = torch.exp(exponents)[..., None, :]
-        ratio = poles * torch.expm1(wrap_phase(differences)) * kernel
+        ratio = poles * expm1(wrap_phase(differences)) * kernel
     else:
         ratio = -differences * kernel
     weight = torch.rsqrt(kernel.diagonal(dim1=-2, dim2=-1).real)
@@ -121,8 +123,9 @@ def observability_gramian(system: ModalSystem, horizon: float | None = None) -> 
 
 def _uniform_gramian(exponents: Tensor, time: Time, horizon: float | None) -> Tensor:
     """Return φ_0(s_i + s̄_j), the controllability Gramian for B = 1."""
-    sums = exponents[..., :, None] + exponents.conj()[..., None, :]
-    return exponential_moments(sums, 1, time=time, horizon=horizon)[0]
+    modes = Exponentials.of(exponents)
+    _, (mixed,) = pair_moments(modes, modes, 1, time=time, horizon=horizon)
+    return mixed.mT
 
 
 def _real_rows(factor: Tensor) -> Tensor:
@@ -139,13 +142,17 @@ def _real_rows(factor: Tensor) -> Tensor:
     return torch.linalg.qr(stacked.mT, mode="r").R.mT
 
 
-def _gramian_factor(rows: Tensor, exponents: Tensor, time: Time, horizon: float | None) -> Tensor:
-    """Return Z ``(..., 2n, c)`` with Z Z^H = (rows rows^H) ∘ φ_0(s_i + s̄_j)."""
-    if horizon is None and rows.shape[-1] <= EXACT_INPUTS:
-        factor = controllability_factor(exponents, time)
+def _gramian_factor(rows: Tensor, gramian: Tensor, factor: Tensor | None) -> Tensor:
+    """Return Z ``(..., 2n, c)`` with Z Z^H = (rows rows^H) ∘ gramian.
+
+    Parameters
+    ----------
+    factor
+        That of the Gramian, if there is one: the result is then right entry by entry.
+    """
+    if factor is not None and rows.shape[-1] <= EXACT_INPUTS:
         return (rows[..., :, :, None] * factor[..., :, None, :]).flatten(-2)
-    gramian = (rows @ rows.mH) * _uniform_gramian(exponents, time, horizon)
-    values, vectors = torch.linalg.eigh(gramian)
+    values, vectors = torch.linalg.eigh((rows @ rows.mH) * gramian)
     return vectors * values.clamp_min(0).sqrt()[..., None, :]
 
 
@@ -175,8 +182,10 @@ def real_gramian_factors(
     """
     system.require_finite_norm(horizon)
     exponents, B, C = all_mimo_modes(system)
-    controlling = _gramian_factor(B, exponents, system.time, horizon)
-    observing = _gramian_factor(C.mT, exponents, system.time, horizon).conj()
+    gramian = _uniform_gramian(exponents, system.time, horizon)
+    factor = _cholesky(exponents, gramian, system.time) if horizon is None else None
+    controlling = _gramian_factor(B, gramian, factor)
+    observing = _gramian_factor(C.mT, gramian, factor).conj()
     return _real_rows(controlling), _real_rows(observing)
 
 

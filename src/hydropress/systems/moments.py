@@ -8,6 +8,7 @@ stability boundary.
 """
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -20,10 +21,120 @@ _SERIES_TERMS = 26
 """Enough for |w| L ≤ 1: the first term left out is below 1/26!."""
 
 
+def expm1(w: Tensor) -> Tensor:
+    """Return e^w - 1 of complex w, from real functions: half the cost of torch's own (measured)."""
+    half = w.imag / 2
+    sine, excess = torch.sin(half), torch.expm1(w.real)
+    along = 2 * (excess + 1) * sine
+    return torch.complex(torch.addcmul(excess, along, sine, value=-1), along * torch.cos(half))
+
+
 def wrap_phase(exponents: Tensor) -> Tensor:
     """Move the imaginary part to [-π, π], where e^w = 1 only at w = 0."""
     turns = torch.round(exponents.imag / (2 * math.pi))
     return torch.complex(exponents.real, exponents.imag - 2 * math.pi * turns)
+
+
+@dataclass(frozen=True)
+class Exponentials:
+    """Exponents with what e^{s+z} is made of, so that no pair of them costs an exponential.
+
+    Attributes
+    ----------
+    exponents
+        s, complex, any shape.
+    growth, excess
+        e^x and e^x - 1, with s = x + iθ.
+    cosine, sine
+        Of θ/2.
+    """
+
+    exponents: Tensor
+    growth: Tensor
+    excess: Tensor
+    cosine: Tensor
+    sine: Tensor
+
+    @staticmethod
+    def of(exponents: Tensor) -> "Exponentials":
+        """Work them out, one by one."""
+        real, half = exponents.real, exponents.imag / 2
+        return Exponentials(
+            exponents, torch.exp(real), torch.expm1(real), torch.cos(half), torch.sin(half)
+        )
+
+    def select(self, index: Tensor | slice) -> "Exponentials":
+        """Return those of an index into the first axis."""
+        return Exponentials(
+            self.exponents[index],
+            self.growth[index],
+            self.excess[index],
+            self.cosine[index],
+            self.sine[index],
+        )
+
+
+def pair_moments(
+    first: Exponentials,
+    second: Exponentials,
+    count: int,
+    *,
+    time: Time,
+    horizon: float | None = None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return φ_j(s + z) and φ_j(s̄ + z) of every s of the first and z of the second.
+
+    Parameters
+    ----------
+    first, second
+        Of shapes ``(..., n)`` and ``(..., m)``.
+    count, time, horizon
+        As in :func:`exponential_moments`, whose results these are, in discrete time without a
+        horizon at a fifth of the cost (measured).
+
+    Returns
+    -------
+    same, mixed
+        ``count`` tensors each, ``(..., n, m)``.
+
+    Notes
+    -----
+    With θ the sum of the phases, e^w - 1 = (e^x - 1) - 2 e^x sin²(θ/2) + i e^x sin θ, and the sines
+    and cosines of θ/2 are products.  Their rounding moves a phase by 10⁻¹⁶, no more than that of
+    the exponents themselves.
+    """
+    if time == "continuous" or horizon is not None:
+        s, z = first.exponents[..., :, None], second.exponents[..., None, :]
+        return (
+            exponential_moments(s + z, count, time=time, horizon=horizon),
+            exponential_moments(s.conj() + z, count, time=time, horizon=horizon),
+        )
+    growth = first.growth[..., :, None] * second.growth[..., None, :]
+    excess, other = first.excess[..., :, None], second.excess[..., None, :]
+    excess = torch.addcmul(excess + other, excess, other)
+    sc = first.sine[..., :, None] * second.cosine[..., None, :]
+    cs = first.cosine[..., :, None] * second.sine[..., None, :]
+    cc = first.cosine[..., :, None] * second.cosine[..., None, :]
+    ss = first.sine[..., :, None] * second.sine[..., None, :]
+    return (
+        _moments_of_half_phase(growth, excess, cc - ss, cs + sc, count),
+        _moments_of_half_phase(growth, excess, cc + ss, cs - sc, count),
+    )
+
+
+def _moments_of_half_phase(
+    growth: Tensor, excess: Tensor, cosine: Tensor, sine: Tensor, count: int
+) -> list[Tensor]:
+    """Return φ_0, … for e^w of modulus ``growth`` and half the phase given by cosine and sine."""
+    along = 2 * growth * sine
+    real, imaginary = torch.addcmul(excess, along, sine, value=-1), along * cosine
+    square = torch.addcmul(real * real, imaginary, imaginary)
+    zeroth = torch.complex(-real / square, imaginary / square)
+    if count == 1:
+        return [zeroth]
+    power = torch.complex(torch.addcmul(growth, along, sine, value=-1), imaginary)
+    first = power * zeroth * zeroth
+    return [zeroth, first, first * (1 + power) * zeroth][:count]
 
 
 @lru_cache(maxsize=16)
@@ -41,7 +152,7 @@ def _infinite_moments(w: Tensor, count: int, time: Time) -> list[Tensor]:
         inverse = -1 / w
         moments = [inverse, inverse * inverse, 2 * inverse**3]
     else:
-        zeroth = -torch.expm1(w).reciprocal()
+        zeroth = -expm1(w).reciprocal()
         if count == 1:
             return [zeroth]
         growth = torch.exp(w)
