@@ -10,7 +10,7 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.systems.gramians import all_mimo_modes, all_modes, controllability_factor
 from hydropress.systems.kernels import modal_kernel
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
-from hydropress.systems.moments import exponential_moments
+from hydropress.systems.moments import Exponentials, exponential_moments, pair_moments
 
 _NODES = 16
 _PANEL = 4.0
@@ -137,7 +137,8 @@ def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
 
     Notes
     -----
-    On the infinite horizon the norm is ‖L^T ρ‖ with the Cholesky factor of the Gramian
+    On the infinite horizon the closed form is used as long as it does not cancel.  Where it does,
+    the norm is ‖L^T ρ‖ with the Cholesky factor of the Gramian
     (:func:`~hydropress.systems.gramians.controllability_factor`): a sum of squares, in which
     nothing is subtracted from anything larger than the kernel itself.  On a finite horizon the
     kernel is sampled, in continuous time at the nodes of Gauss quadratures: also a sum of squares.
@@ -172,9 +173,22 @@ def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
 
 
 def _infinite_norm(system: SISOSystem) -> Tensor:
-    exponents, residues = all_modes(system)
+    """Return the norms of a flat bank: in closed form where that does not cancel."""
+    weights = system.residues * system.states / 2
+    modes = Exponentials.of(system.exponents)
+    (same,), (mixed,) = pair_moments(modes, modes, 1, time=system.time)
+    left, right = weights[..., :, None], weights[..., None, :]
+    products = 2 * (left * right * same + left.conj() * right * mixed).real
+    energy, size = products.sum((-2, -1)), products.abs().sum((-2, -1))
+    trusted = energy > _TRUSTED * size
+    norms = torch.where(trusted, energy, 1.0).sqrt()
+    index = torch.nonzero(~trusted)[:, 0]
+    if len(index) == 0:
+        return norms
+    exponents, residues = all_modes(system[index])
     factor = controllability_factor(exponents, system.time)
-    return torch.linalg.vector_norm(factor.mT @ residues[..., None], dim=(-2, -1))
+    exact = torch.linalg.vector_norm(factor.mT @ residues[..., None], dim=(-2, -1))
+    return norms.index_copy(0, index, exact)
 
 
 def _mimo_norm(system: MIMOSystem, horizon: float | None) -> Tensor:
