@@ -1,13 +1,20 @@
 """H²-optimal reduction: global search for poles, greedy, each step polished by descent."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor
 
-from hydropress.reduction.descent import DescentConfig, descend, mode_energies, refit_residues
+from hydropress.reduction.balancing import Balancing
+from hydropress.reduction.descent import (
+    NEWTON_STEPS,
+    DescentConfig,
+    descend,
+    mode_energies,
+    refit_residues,
+)
+from hydropress.reduction.double_pole import across_double_pole, across_zero
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.mimo import mimo_h2
 from hydropress.reduction.objective import Objective
@@ -23,15 +30,16 @@ from hydropress.reduction.search import (
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
 
-SCREENING_STEPS, FINALISTS, CLOSE = 8, 3, 1.3
+FIRST, SURVIVORS = 3, 6
+SCREENING_STEPS, FINALISTS, CLOSE, SAME = 5, 3, 1.3, 1e-9
+ROUNDS, CROSSING_STEPS = (10, 12, 14, 16, 16), 8
+"""Steps after which systems that have not converged look for a way that the descent cannot take."""
+
 """Eight Newton steps tell most basins apart: of several starts the best is finished, and two more
 if their squared errors are within this factor."""
 
 PENALTIES = tuple(10.0**power for power in range(-10, -1))
 """Energy penalties tried, the least first, on a result whose modes cancel each other too much."""
-
-NEAR_ZERO = 3.0
-"""Decay per sample beyond which a real pole, |a| < 0.05, is tried on the other side of zero too."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +76,22 @@ class Step:
             self.spread[index],
         )
 
+    def put(self, index: Tensor, other: "Step") -> "Step":
+        """Return a copy in which the systems at ``index`` are those of ``other``."""
+        return Step(
+            self.iterate.scatter(index, other.iterate).compact(),
+            self.error.index_copy(0, index, other.error),
+            self.stationarity.index_copy(0, index, other.stationarity),
+            self.iterations.index_copy(0, index, other.iterations),
+            self.spread,
+        )
+
     def improve(self, index: Tensor, tried: "Step") -> "Step":
         """Return a copy in which the systems at ``index`` are those of ``tried`` if better."""
         better = tried.error < self.error[index]
-        where, chosen = index[better], tried.select(torch.nonzero(better)[:, 0])
-        if len(where) == 0:
+        if not bool(better.any()):
             return self
-        return Step(
-            self.iterate.scatter(where, chosen.iterate).compact(),
-            self.error.index_copy(0, where, chosen.error),
-            self.stationarity.index_copy(0, where, chosen.stationarity),
-            self.iterations.index_copy(0, where, chosen.iterations),
-            self.spread,
-        )
+        return self.put(index[better], tried.select(torch.nonzero(better)[:, 0]))
 
 
 def _descend(objective: Objective, start: Iterate, config: DescentConfig, time: Time) -> Step:
@@ -113,101 +124,104 @@ def _run(
     steps = config.max_iterations
     few = SCREENING_STEPS if steps is None else min(SCREENING_STEPS, steps)
     screening = replace(config, max_iterations=few)
+    rows = systems.repeat(len(starts))
     tried = _descend(
-        objective.select(systems.repeat(len(starts))), stack_iterates(starts), screening, time
+        objective.select(rows), stack_iterates(starts), replace(config, max_iterations=FIRST), time
     )
     errors = tried.error.reshape(len(starts), -1)
+    worst = torch.where(torch.isfinite(errors), errors, 0.0).amax(0)
+    if len(starts) > SURVIVORS:
+        best = errors.argsort(0)[:SURVIVORS].flatten() * len(systems) + systems.repeat(SURVIVORS)
+        tried, rows = tried.select(best), rows[best]
+    tried = _descend(objective.select(rows), tried.iterate, screening, time)
+    errors = tried.error.reshape(-1, len(systems))
     ranks = errors.argsort(0)
     outcome = tried.select(ranks[0] * len(systems) + systems)
     if finish:
-        close = (errors.gather(0, ranks) <= CLOSE * outcome.error)[:FINALISTS]
+        # Contenders of the same error have arrived at the same optimum.
+        ordered = errors.gather(0, ranks)
+        distinct = ordered[1:] > ordered[:-1] * (1 + SAME)
+        close = torch.cat([torch.ones_like(distinct[:1]), distinct])[:FINALISTS]
+        close &= (ordered <= CLOSE * outcome.error)[:FINALISTS]
         close[0] = True
         place, system = torch.nonzero(close, as_tuple=True)
         contenders = tried.select(ranks[place, system] * len(systems) + system)
-        finished = _descend(objective.select(system), contenders.iterate, config, time)
+        finished = _polish(objective.select(system), contenders, config, time)
         outcome = finished.select(systems)
         for later in range(1, len(close)):
             part = torch.nonzero(place == later)[:, 0]
             outcome = outcome.improve(system[part], finished.select(part))
-    finite = torch.where(torch.isfinite(errors), errors, outcome.error).amax(0)
-    spread = finite.clamp_min(0).sqrt() - outcome.error.clamp_min(0).sqrt()
+    spread = worst.clamp_min(0).sqrt() - outcome.error.clamp_min(0).sqrt()
     return replace(outcome, spread=spread)
 
 
-def _split_near_axis(iterate: Iterate, time: Time) -> tuple[Iterate, Tensor]:
-    """Replace each system's pair that is nearest the real axis by two real poles.
-
-    Returns
-    -------
-    iterate, eligible
-        The second says in which systems there was a pair with a frequency below its decay.
-    """
-    decay = iterate.log_decay.exp()
-    frequency = iterate.frequency.abs()
-    at_boundary = torch.zeros_like(frequency, dtype=torch.bool)
-    if time == "discrete":
-        frequency = torch.remainder(frequency, 2 * math.pi)
-        frequency = torch.minimum(frequency, 2 * math.pi - frequency)
-        at_boundary = frequency > math.pi / 2
-        frequency = torch.where(at_boundary, math.pi - frequency, frequency)
-    ratio = torch.where(iterate.states == 2, frequency / decay, torch.inf)
-    nearest = ratio.argmin(1, keepdim=True)
-    eligible = ratio.gather(1, nearest)[:, 0] < 1
-    chosen = torch.zeros_like(iterate.states, dtype=torch.bool).scatter(1, nearest, True)
-    axis = math.pi * at_boundary.to(torch.float64)
-    first = Iterate(
-        torch.where(chosen, iterate.log_decay - 0.5, iterate.log_decay),
-        torch.where(chosen, axis, iterate.frequency),
-        torch.where(chosen, torch.zeros_like(iterate.residues), iterate.residues),
-        torch.where(chosen, 1, iterate.states),
-        iterate.D,
-    )
-    second = torch.complex(-decay.gather(1, nearest) * math.exp(0.5), axis.gather(1, nearest))
-    return first.append(second, torch.ones_like(nearest)), eligible
+def _polish(objective: Objective, outcome: Step, config: DescentConfig, time: Time) -> Step:
+    """Descend to the end, and look across double poles and zero where that does not come to one."""
+    left = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
+    for limit in (*ROUNDS, left):
+        steps = min(limit, left)
+        left -= steps
+        open_ = torch.nonzero(outcome.stationarity > config.tolerance)[:, 0]
+        if len(open_) == 0 or steps == 0:
+            break
+        part = objective.select(open_)
+        after = _continue(part, outcome.select(open_), replace(config, max_iterations=steps), time)
+        outcome = outcome.put(open_, after)
+        if left:
+            outcome = _look_across(objective, outcome, config, time)
+    return outcome
 
 
-def _cross_zero(iterate: Iterate, time: Time) -> tuple[Iterate, Tensor]:
-    """Give real poles close to zero the other sign, which the coordinates cannot do.
+def _continue(objective: Objective, before: Step, config: DescentConfig, time: Time) -> Step:
+    after = _descend(objective, before.iterate, config, time)
+    return replace(after, iterations=after.iterations + before.iterations)
 
-    Returns
-    -------
-    iterate, eligible
-        The second says which systems have such a pole; in continuous time none has.
-    """
-    near_zero = (iterate.states == 1) & (iterate.log_decay > math.log(NEAR_ZERO))
-    if time == "continuous":
-        near_zero = torch.zeros_like(near_zero)
-    mirrored = torch.where(near_zero, math.pi - iterate.frequency.abs(), iterate.frequency)
-    slower = torch.where(near_zero, math.log(NEAR_ZERO), iterate.log_decay)
-    return replace(iterate, frequency=mirrored, log_decay=slower), near_zero.any(1)
+
+def _look_across(objective: Objective, outcome: Step, config: DescentConfig, time: Time) -> Step:
+    """Try where the coordinates do not lead, in the systems that have not converged."""
+    open_ = torch.nonzero(outcome.stationarity > config.tolerance)[:, 0]
+    if len(open_) == 0:
+        return outcome
+    part, iterate = objective.select(open_), outcome.iterate.select(open_)
+    starts: list[Iterate] = []
+    rows: list[Tensor] = []
+    for across in (across_double_pole, across_zero):
+        index, variants = across(part, iterate, time)
+        starts += variants
+        rows += [open_[index]] * len(variants)
+    if not starts:
+        return outcome
+    where = torch.cat(rows)
+    few = replace(config, max_iterations=CROSSING_STEPS)
+    tried = _descend(objective.select(where), stack_iterates(starts), few, time)
+    tried = replace(tried, iterations=tried.iterations + outcome.iterations[where])
+    places = torch.arange(len(where), device=where.device).split([len(row) for row in rows])
+    for row, place in zip(rows, places, strict=True):
+        outcome = outcome.improve(row, tried.select(place))
+    return outcome
 
 
 def _largest_mode(objective: Objective, iterate: Iterate, time: Time) -> Tensor:
     return mode_energies(iterate, objective.energy, time, objective.horizon)[0].amax(1)
 
 
-def _tame(
-    objective: Objective,
-    outcome: Step,
-    balanced: Iterate,
-    limit: Tensor,
-    config: DescentConfig,
-    time: Time,
-) -> Step:
+def _tame(problem: Problem[SISOSystem], outcome: Step, order: int, limit: Tensor) -> Step:
     """Give up as little error as it takes to bring the energy of every mode below a limit.
+
+    The result is not worse than BT's solution, and where that exceeds the limit it is the limit.
 
     Parameters
     ----------
-    balanced
-        BT's solutions: the result is not worse than they are, and where they exceed the limit they
-        are the limit.
     limit
         Over ‖k‖², shape ``(K,)``.
     """
-    limit = torch.maximum(limit, _largest_mode(objective, balanced, time))
+    objective, config, time = problem.objective, problem.descent, problem.full.time
     index = torch.nonzero(_largest_mode(objective, outcome.iterate, time) > limit)[:, 0]
     if len(index) == 0:
         return outcome
+    balanced = Iterate.from_system(problem.balancing.truncate(order))
+    limit = torch.maximum(limit, _largest_mode(objective, balanced, time))
+    index = index[_largest_mode(objective, outcome.iterate, time)[index] > limit[index]]
     pending, current = index, outcome.select(index)
     tamed = replace(current, error=torch.full_like(current.error, torch.inf))
     places = torch.arange(len(index), device=index.device)
@@ -216,8 +230,7 @@ def _tame(
             break
         part = objective.select(pending)
         settings = replace(config, energy_penalty=max(penalty, config.energy_penalty))
-        found = _descend(part, current.iterate, settings, time)
-        found = replace(found, iterations=found.iterations + current.iterations)
+        found = _continue(part, current, settings, time)
         within = _largest_mode(part, found.iterate, time) <= limit[pending]
         tamed = tamed.improve(places[within], found.select(within))
         pending, places, current = pending[~within], places[~within], found.select(~within)
@@ -227,6 +240,15 @@ def _tame(
     below = torch.isfinite(tamed.error)
     given_up = outcome.error.index_fill(0, index[below], torch.inf)
     return replace(outcome, error=given_up).improve(index[below], tamed.select(below))
+
+
+def _balancing_for_starts(problem: Problem[SISOSystem]) -> Balancing[SISOSystem]:
+    """Return BT's projections: a sketch where there is one."""
+    if problem.horizon is None:
+        sketch = Balancing.sketch(problem.full)
+        if bool(torch.isfinite(sketch.left).all()) and bool(torch.isfinite(sketch.right).all()):
+            return sketch
+    return problem.balancing
 
 
 def optimize_path(
@@ -242,8 +264,9 @@ def optimize_path(
 
     Orders grow two states at a time.  At each, the descent starts from the previous order's
     optimum plus the best candidates (four pairs and two couples of real poles for each choice
-    of signs at first, then two pairs and one couple), and from what the caller supplies; then pairs
-    near the real axis are tried as two real poles, and real poles near zero with the other sign.
+    of signs at first, then two pairs and one couple), and from what the caller supplies; on the way
+    poles may meet on the real axis and part again, and real poles near zero are tried with the
+    other sign.
     Orders on the way that nobody wants are left after the first few steps.
 
     Parameters
@@ -284,13 +307,6 @@ def optimize_path(
         proposals = [refit_residues(objective, proposal) for proposal in proposals]
         proposals += starts.get(order, [])
         outcome = _run(objective, proposals, config, time, finish=order in wanted)
-        for variant in (_split_near_axis, _cross_zero) if order in wanted else ():
-            changed, eligible = variant(outcome.iterate, time)
-            index = torch.nonzero(eligible)[:, 0]
-            if len(index):
-                part = objective.select(index)
-                trial = refit_residues(part, changed.select(index))
-                outcome = outcome.improve(index, _descend(part, trial, config, time))
         steps[order] = outcome
         if order % 2 == 0:
             current = outcome.iterate
@@ -302,7 +318,8 @@ def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     full = problem.full
     config = problem.descent
     chain = tuple(sorted({*range(2, max(problem.orders) + 1, 2), *problem.orders}))
-    starts = {order: [Iterate.from_system(problem.balancing.truncate(order))] for order in chain}
+    balancing = _balancing_for_starts(problem)
+    starts = {order: [Iterate.from_system(balancing.truncate(order))] for order in chain}
     if problem.weight is not None:
         plain = replace(problem, weight=None, orders=chain, fits_feedthrough=False)
         for order, outcome in zip(chain, scalar_h2(plain), strict=True):
@@ -316,7 +333,7 @@ def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     limit = limit.clamp_min(config.mode_energy_limit)
     outcomes: list[Outcome[SISOSystem]] = []
     for order in problem.orders:
-        step = _tame(objective, steps[order], starts[order][0], limit, config, full.time)
+        step = _tame(problem, steps[order], order, limit)
         system = step.iterate.to_system(full.D, full.time)
         outcomes.append(Outcome(system, step.iterations, step.spread))
     return outcomes

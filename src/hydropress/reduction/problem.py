@@ -1,6 +1,6 @@
 """The statement of a reduction problem, shared by all methods."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -85,6 +85,25 @@ class Problem(Generic[S]):
     fits_feedthrough: bool = False
     descent: DescentConfig = field(default_factory=DescentConfig)
 
+    def at(self, orders: tuple[int, ...]) -> "Problem[S]":
+        """Return the same problem at other orders, with what has been worked out."""
+        other = replace(self, orders=orders)
+        other.__dict__.update(
+            {name: self.__dict__[name] for name in _SHARED if name in self.__dict__}
+        )
+        return other
+
+    def parts(self, size: int) -> "list[Problem[S]]":
+        """Split the bank into problems of at most ``size`` systems."""
+        weight = self.weight
+        found: list[Problem[S]] = []
+        for start in range(0, len(self.full.D), size):
+            part = slice(start, start + size)
+            if isinstance(self.weight, SpectralWeight) and isinstance(self.full, SISOSystem):
+                weight = replace(self.weight, values=self.weight.values[part])
+            found.append(replace(self, full=self.full[part], weight=weight))
+        return found
+
     @cached_property
     def norm(self) -> Tensor:
         """‖k‖, unweighted, float64, shape ``(K,)``."""
@@ -122,6 +141,10 @@ class Problem(Generic[S]):
             self.energy,
             self.fits_feedthrough,
         )
+
+
+_SHARED = ("norm", "balancing", "energy", "objective")
+"""What does not depend on the orders."""
 
 
 def check_problem(

@@ -1,8 +1,8 @@
 """The verbs of floor 1: reduce systems to one order, or to all of them."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import cast
+from typing import Generic, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from hydropress.reduction.last import last_method
 from hydropress.reduction.metric import relative_error, stationarity
 from hydropress.reduction.modal import modal_method
 from hydropress.reduction.order_zero import without_states
+from hydropress.reduction.parts import in_parts
 from hydropress.reduction.problem import (
     InputCovariance,
     Problem,
@@ -27,11 +28,14 @@ from hydropress.reduction.problem import (
     Weight,
     check_problem,
 )
-from hydropress.reduction.registry import get_method, register_method
+from hydropress.reduction.registry import Method, get_method, register_method
 from hydropress.reduction.result import Certificate, Outcome, Reduction, ReductionPath
-from hydropress.systems.assembly import where
+from hydropress.systems.assembly import concatenate, where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.norms import h2_error
+
+SYSTEMS_AT_ONCE = 512
+"""Parts of a bank whose matrices stay in the cache, and which bound the memory."""
 
 CONVERGED = 1e-6
 """Stationarity below which a result counts as an optimum."""
@@ -121,32 +125,78 @@ def reduce_path(
         values = weight.values.expand(*batch, -1).reshape(len(flat.D), -1)
         weight = replace(weight, values=values)
     settings = DescentConfig() if descent is None else descent
-    positive = tuple(order for order in orders if order > 0)
-    problem = Problem(flat, positive, horizon, weight, fit_feedthrough, settings)
-    outcomes: list[Outcome[S]] = [without_states(problem)] * (len(orders) - len(positive))
+    whole = Problem(flat, orders, horizon, weight, fit_feedthrough, settings)
+    solved = in_parts(partial(_solve, run), whole.parts(SYSTEMS_AT_ONCE))
+    unmix = None if factor is None else torch.linalg.inv(factor)
+    return ReductionPath(
+        tuple(
+            _joined([part[place] for part in solved], method, order, batch, unmix)
+            for place, order in enumerate(orders)
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Solved(Generic[S]):
+    """What was found for one part of a bank at one order."""
+
+    problem: Problem[S]
+    outcome: Outcome[S]
+    error: Tensor
+    stationarity: Tensor
+
+
+def _solve(run: Method, problem: Problem[S]) -> list[_Solved[S]]:
+    """Run a method on a part of a bank, at every order."""
+    full = problem.full
+    positive = tuple(order for order in problem.orders if order > 0)
+    outcomes: list[Outcome[S]] = [without_states(problem)] * (len(problem.orders) - len(positive))
     if positive:
-        outcomes += run(problem)
-    reductions: list[Reduction[S]] = []
-    for order, found in zip(orders, outcomes, strict=True):
-        kept: S = where(flat.order <= order, flat, found.system)
-        outcome = replace(found, system=kept)
-        residual = stationarity(problem, outcome.system)
-        difference = h2_error(flat, outcome.system, horizon=horizon)
-        result = kept
-        if factor is not None:
-            result = _through(result, torch.linalg.inv(factor))
-        reductions.append(
-            Reduction(
-                result.reshape(*batch),
-                method,
-                order,
-                relative_error(problem, outcome.system, difference).reshape(batch),
-                (residual <= CONVERGED).reshape(batch),
-                outcome.iterations.reshape(batch),
-                partial(_shaped, problem, outcome, order, residual, batch),
+        outcomes += run(problem.at(positive))
+    solved: list[_Solved[S]] = []
+    for order, found in zip(problem.orders, outcomes, strict=True):
+        kept: S = where(full.order <= order, full, found.system)
+        difference = h2_error(full, kept, horizon=problem.horizon)
+        solved.append(
+            _Solved(
+                problem,
+                replace(found, system=kept),
+                relative_error(problem, kept, difference),
+                stationarity(problem, kept),
             )
         )
-    return ReductionPath(tuple(reductions))
+    return solved
+
+
+def _joined(
+    parts: list[_Solved[S]], method: str, order: int, batch: torch.Size, unmix: Tensor | None
+) -> Reduction[S]:
+    """Put the parts of one order together, in the batch shape of the caller's systems."""
+    system = concatenate([part.outcome.system for part in parts])
+    if unmix is not None:
+        system = _through(system, unmix)
+    residual = torch.cat([part.stationarity for part in parts])
+    return Reduction(
+        system.reshape(*batch),
+        method,
+        order,
+        torch.cat([part.error for part in parts]).reshape(batch),
+        (residual <= CONVERGED).reshape(batch),
+        torch.cat([part.outcome.iterations for part in parts]).reshape(batch),
+        partial(_certificate, parts, order, batch),
+    )
+
+
+def _certificate(parts: list[_Solved[S]], order: int, batch: torch.Size) -> Certificate:
+    made = in_parts(
+        lambda part: certify(part.problem, part.outcome, order, part.stationarity), parts
+    )
+    return Certificate(
+        *(
+            torch.cat([getattr(one, field.name) for one in made]).reshape(batch)
+            for field in fields(Certificate)
+        )
+    )
 
 
 def reduce(
@@ -177,15 +227,3 @@ def _through(system: S, factor: Tensor) -> S:
     assert isinstance(system, MIMOSystem)
     mixed = replace(system, B=system.B @ factor.to(system.B), D=system.D @ factor)
     return cast(S, mixed)
-
-
-def _shaped(
-    problem: Problem[S],
-    outcome: Outcome[S],
-    order: int,
-    residual: Tensor,
-    batch: torch.Size,
-) -> Certificate:
-    """Return the certificate in the batch shape of the caller's systems."""
-    made = certify(problem, outcome, order, residual)
-    return Certificate(*(getattr(made, field.name).reshape(batch) for field in fields(made)))

@@ -11,25 +11,32 @@ from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 S = TypeVar("S", bound=ModalSystem)
 
 
+def _widened(values: Tensor, axis: int, slots: int, empty: int) -> Tensor:
+    shape = list(values.shape)
+    shape[axis] = slots - shape[axis]
+    return torch.cat([values, values.new_full(shape, empty)], axis)
+
+
 def stack(systems: Sequence[S]) -> S:
     """Stack systems of one batch shape along a new first axis; short ones get empty entries."""
+    return concatenate([system.reshape(1, *system.batch_shape) for system in systems])
+
+
+def concatenate(systems: Sequence[S]) -> S:
+    """Concatenate systems along their first batch axis; short ones get empty entries."""
+    if len(systems) == 1:
+        return systems[0]
     slots = max(system.num_poles for system in systems)
-
-    def widen(values: Tensor, axis: int, empty: int) -> Tensor:
-        shape = list(values.shape)
-        shape[axis] = slots - shape[axis]
-        return torch.cat([values, values.new_full(shape, empty)], axis)
-
-    exponents = torch.stack([widen(system.exponents, -1, -1) for system in systems])
-    states = torch.stack([widen(system.states, -1, 0) for system in systems])
-    D, time = torch.stack([system.D for system in systems]), systems[0].time
+    exponents = torch.cat([_widened(system.exponents, -1, slots, -1) for system in systems])
+    states = torch.cat([_widened(system.states, -1, slots, 0) for system in systems])
+    D, time = torch.cat([system.D for system in systems]), systems[0].time
     if isinstance(systems[0], SISOSystem):
         banks = cast(Sequence[SISOSystem], systems)
-        residues = torch.stack([widen(system.residues, -1, 0) for system in banks])
+        residues = torch.cat([_widened(system.residues, -1, slots, 0) for system in banks])
         return cast(S, SISOSystem(exponents, residues, states, D, time))
     many = cast(Sequence[MIMOSystem], systems)
-    B = torch.stack([widen(system.B, -2, 0) for system in many])
-    C = torch.stack([widen(system.C, -1, 0) for system in many])
+    B = torch.cat([_widened(system.B, -2, slots, 0) for system in many])
+    C = torch.cat([_widened(system.C, -1, slots, 0) for system in many])
     return cast(S, MIMOSystem(exponents, B, C, states, D, time))
 
 
