@@ -22,7 +22,7 @@ from tiny import tiny_model
 LENGTH = 40
 
 all_methods = pytest.mark.parametrize(
-    "method", ["h2", "balanced", "modal", "gradient", "last", "aire"]
+    "method", ["h2", "balanced", "modal", "gradient", "irka", "last", "aire"]
 )
 with_and_without_data = pytest.mark.parametrize("data", [False, True], ids=["no data", "data"])
 

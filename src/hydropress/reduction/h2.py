@@ -27,11 +27,16 @@ from hydropress.reduction.search import (
     best_real,
     ladder_of_exponents,
 )
+from hydropress.systems.assembly import where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
+from hydropress.systems.norms import h2_error
 
 FIRST, SURVIVORS = 3, 6
 SCREENING_STEPS, FINALISTS, CLOSE, SAME = 5, 3, 1.3, 1e-9
+NOTHING = 1e-10
+"""Squared relative error of which the closed form has lost half its digits or more."""
+
 ROUNDS, CROSSING_STEPS = (10, 12, 14, 16, 16), 8
 """Steps after which systems that have not converged look for a way that the descent cannot take."""
 
@@ -121,19 +126,18 @@ def _run(
         Without it the most promising is returned as it is.
     """
     systems = torch.arange(objective.num_systems, device=objective.energy.device)
-    steps = config.max_iterations
-    few = SCREENING_STEPS if steps is None else min(SCREENING_STEPS, steps)
-    screening = replace(config, max_iterations=few)
+    steps = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
+    first, few = min(FIRST, steps), min(SCREENING_STEPS, steps - min(FIRST, steps))
     rows = systems.repeat(len(starts))
     tried = _descend(
-        objective.select(rows), stack_iterates(starts), replace(config, max_iterations=FIRST), time
+        objective.select(rows), stack_iterates(starts), replace(config, max_iterations=first), time
     )
     errors = tried.error.reshape(len(starts), -1)
     worst = torch.where(torch.isfinite(errors), errors, 0.0).amax(0)
     if len(starts) > SURVIVORS:
         best = errors.argsort(0)[:SURVIVORS].flatten() * len(systems) + systems.repeat(SURVIVORS)
         tried, rows = tried.select(best), rows[best]
-    tried = _descend(objective.select(rows), tried.iterate, screening, time)
+    tried = _continue(objective.select(rows), tried, replace(config, max_iterations=few), time)
     errors = tried.error.reshape(-1, len(systems))
     ranks = errors.argsort(0)
     outcome = tried.select(ranks[0] * len(systems) + systems)
@@ -146,7 +150,8 @@ def _run(
         close[0] = True
         place, system = torch.nonzero(close, as_tuple=True)
         contenders = tried.select(ranks[place, system] * len(systems) + system)
-        finished = _polish(objective.select(system), contenders, config, time)
+        rest = replace(config, max_iterations=steps - first - few)
+        finished = _polish(objective.select(system), contenders, rest, time)
         outcome = finished.select(systems)
         for later in range(1, len(close)):
             part = torch.nonzero(place == later)[:, 0]
@@ -157,10 +162,10 @@ def _run(
 
 def _polish(objective: Objective, outcome: Step, config: DescentConfig, time: Time) -> Step:
     """Descend to the end, and look across double poles and zero where that does not come to one."""
-    left = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
+    left = config.max_iterations or 0
     for limit in (*ROUNDS, left):
         steps = min(limit, left)
-        left -= steps
+        left = max(0, left - steps - CROSSING_STEPS)
         open_ = torch.nonzero(outcome.stationarity > config.tolerance)[:, 0]
         if len(open_) == 0 or steps == 0:
             break
@@ -251,6 +256,30 @@ def _balancing_for_starts(problem: Problem[SISOSystem]) -> Balancing[SISOSystem]
     return problem.balancing
 
 
+def _exact(problem: Problem[SISOSystem], step: Step, order: int) -> SISOSystem:
+    """Return the systems; where next to nothing is left of the error, BT's if they are closer.
+
+    A system that is not minimal is reduced exactly by BT, and an error below rounding in the
+    optimiser's formulas tells nothing.
+    """
+    full = problem.full
+    system = step.iterate.to_system(full.D, full.time)
+    index = torch.nonzero(step.error < NOTHING)[:, 0]
+    if len(index) == 0 or problem.weight is not None or problem.fits_feedthrough:
+        return system
+    part = full[index]
+    balanced = Balancing.of(part, problem.horizon).truncate(order)
+    closer = torch.zeros_like(step.error, dtype=torch.bool)
+    closer[index] = h2_error(part, balanced, horizon=problem.horizon) < h2_error(
+        part, system[index], horizon=problem.horizon
+    )
+    if not bool(closer.any()):
+        return system
+    spread = torch.zeros_like(step.iterations)
+    spread[index] = torch.arange(len(index), device=index.device)
+    return where(closer, balanced[spread], system)
+
+
 def optimize_path(
     objective: Objective,
     candidates: Candidates,
@@ -334,7 +363,7 @@ def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     outcomes: list[Outcome[SISOSystem]] = []
     for order in problem.orders:
         step = _tame(problem, steps[order], order, limit)
-        system = step.iterate.to_system(full.D, full.time)
+        system = _exact(problem, step, order)
         outcomes.append(Outcome(system, step.iterations, step.spread))
     return outcomes
 

@@ -40,6 +40,22 @@ def concatenate(systems: Sequence[S]) -> S:
     return cast(S, MIMOSystem(exponents, B, C, states, D, time))
 
 
+def compact(system: S) -> S:
+    """Move empty entries to the end and drop those that no system of a bank ``(K,)`` uses."""
+    used = max(1, int((system.states > 0).sum(-1).max()))
+    place = torch.argsort((system.states == 0).long(), dim=-1, stable=True)[:, :used]
+    exponents, states = system.exponents.gather(-1, place), system.states.gather(-1, place)
+    if isinstance(system, SISOSystem):
+        residues = system.residues.gather(-1, place)
+        return cast(S, SISOSystem(exponents, residues, states, system.D, system.time))
+    assert isinstance(system, MIMOSystem)
+    B, C = (
+        part.gather(1, place[..., None].expand(*place.shape, part.shape[-1]))
+        for part in (system.B, system.C.mT)
+    )
+    return cast(S, MIMOSystem(exponents, B, C.mT, states, system.D, system.time))
+
+
 def where(condition: Tensor, first: S, second: S) -> S:
     """Return the systems of ``first`` where a condition holds, else those of ``second``.
 
@@ -48,22 +64,14 @@ def where(condition: Tensor, first: S, second: S) -> S:
     condition
         Shape ``(K,)``, as the batch shape of both; entries that no system uses are dropped.
     """
-    if not bool(condition.any()):
-        return second
     column = condition[:, None]
     states = torch.cat([first.states * column, second.states * ~column], -1)
-    used = max(1, int((states > 0).sum(-1).max()))
-    place = torch.argsort((states == 0).long(), dim=-1, stable=True)[:, :used]
-    exponents = torch.cat([first.exponents, second.exponents], -1).gather(-1, place)
-    states = states.gather(-1, place)
+    exponents = torch.cat([first.exponents, second.exponents], -1)
     if isinstance(first, SISOSystem) and isinstance(second, SISOSystem):
-        residues = torch.cat([first.residues, second.residues], -1).gather(-1, place)
+        residues = torch.cat([first.residues, second.residues], -1)
         D = torch.where(condition, first.D, second.D)
-        return cast(S, SISOSystem(exponents, residues, states, D, first.time))
+        return cast(S, compact(SISOSystem(exponents, residues, states, D, first.time)))
     assert isinstance(first, MIMOSystem) and isinstance(second, MIMOSystem)
-    B, C = (
-        torch.cat(parts, 1).gather(1, place[..., None].expand(*place.shape, parts[0].shape[-1]))
-        for parts in ((first.B, second.B), (first.C.mT, second.C.mT))
-    )
+    B, C = torch.cat([first.B, second.B], -2), torch.cat([first.C, second.C], -1)
     D = torch.where(condition[:, None, None], first.D, second.D)
-    return cast(S, MIMOSystem(exponents, B, C.mT, states, D, first.time))
+    return cast(S, compact(MIMOSystem(exponents, B, C, states, D, first.time)))
