@@ -21,9 +21,9 @@ from tiny import tiny_model
 
 LENGTH = 40
 
-all_methods = pytest.mark.parametrize(
-    "method", ["h2", "balanced", "modal", "gradient", "irka", "last", "aire"]
-)
+METHODS = ("h2", "balanced", "modal", "gradient", "irka", "last", "aire")
+
+all_methods = pytest.mark.parametrize("method", METHODS)
 with_and_without_data = pytest.mark.parametrize("data", [False, True], ids=["no data", "data"])
 
 
@@ -59,7 +59,7 @@ def same_parameters(first: nn.Module, second: nn.Module) -> bool:
 
 
 def test_every_registered_method_is_tried_here():
-    assert set(method_names()) == {"h2", "balanced", "modal", "gradient", "last", "aire"}
+    assert set(method_names()) == set(METHODS)
 
 
 @all_methods
