@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.tangential import Fit, TangentialObjective
+from hydropress.systems.assembly import without_silent_modes
 from hydropress.systems.modal import MIMOSystem
-from hydropress.systems.moments import Time
+from hydropress.systems.moments import Time, wrap_phase
 
 MEMORY = 30
 """Pairs of steps and gradient changes that L-BFGS keeps."""
@@ -62,11 +63,18 @@ class Directions:
             D = D + C[:, len(exponents) :].real
         pairs, count = self.num_pairs, len(self.log_decay)
         kept = torch.cat([torch.arange(pairs), torch.arange(2 * pairs, pairs + count)])
-        outputs = C[:, kept]
+        inputs, outputs, exponents = self.B, C[:, kept], exponents[kept]
         states = torch.where(torch.arange(count) < pairs, 2, 1).to(full.states.device)
         reals = torch.complex(outputs.real, torch.zeros_like(outputs.real))
         outputs = torch.where(states == 1, reals, outputs)
-        return MIMOSystem(exponents[kept], self.B, outputs, states, D, full.time)
+        if full.time == "discrete":
+            exponents = wrap_phase(exponents)
+        # A frequency may have passed 0 or π: the entry is the member with Im > 0.
+        lower = (exponents.imag < 0) & (states == 2)
+        inputs = torch.where(lower[:, None], inputs.conj(), inputs)
+        outputs = torch.where(lower, outputs.conj(), outputs)
+        exponents = torch.where(lower, exponents.conj(), exponents)
+        return without_silent_modes(MIMOSystem(exponents, inputs, outputs, states, D, full.time))
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ def descend_tangential(
         evaluations += 1
         directions = current()
         fit = objective.fit(*directions.all_modes())
-        if best is None or bool(fit.error <= best[1].error):
+        if best is None or bool(best[1].error.isnan()) or bool(fit.error <= best[1].error):
             best = directions, fit
         # Both members of a pair move: twice the derivative by the first.
         kept = torch.cat([torch.arange(pairs), torch.arange(2 * pairs, pairs + m)])
