@@ -283,10 +283,12 @@ def mimo_h2(problem: Problem[MIMOSystem]) -> list[Outcome[MIMOSystem]]:
 
 
 def _starts(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
-    """Return BT's solutions, the dominant modes and, on an infinite horizon, IRKA's from both."""
+    """Return BT's solutions, the dominant modes and, if poles decay, IRKA's from both."""
     full = problem.full
     dominant = keep_modes(full, mode_energies(full, horizon=problem.horizon), order)
     starts = [problem.balancing.truncate(order), dominant]
-    if problem.horizon is None:
+    if bool((full.decay > 0).all()):
         starts += [irka_solutions(full, order, start, IRKA_STEPS)[0] for start in starts]
+    if problem.fits_feedthrough:
+        starts.append(problem.balanced(order))
     return starts

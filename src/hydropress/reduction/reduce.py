@@ -132,9 +132,12 @@ def reduce_path(
         outcome = replace(found, system=kept)
         residual = stationarity(problem, outcome.system)
         difference = h2_error(flat, outcome.system, horizon=horizon)
-        result = kept
+        result, amplification = kept, difference
         if factor is not None:
-            result = _through(result, torch.linalg.inv(factor))
+            result = _through(kept, torch.linalg.inv(factor))
+            if not fit_feedthrough:
+                result = replace(result, D=system.reshape(-1).D)  # type: ignore[type-var]
+            amplification = h2_error(system.reshape(-1), result, horizon=horizon)
         reductions.append(
             Reduction(
                 result.reshape(*batch),
@@ -143,7 +146,7 @@ def reduce_path(
                 relative_error(problem, outcome.system, difference).reshape(batch),
                 (residual <= CONVERGED).reshape(batch),
                 outcome.iterations.reshape(batch),
-                partial(_shaped, problem, outcome, order, residual, batch),
+                partial(_shaped, problem, outcome, order, residual, amplification, batch),
             )
         )
     return ReductionPath(tuple(reductions))
@@ -184,8 +187,9 @@ def _shaped(
     outcome: Outcome[S],
     order: int,
     residual: Tensor,
+    amplification: Tensor,
     batch: torch.Size,
 ) -> Certificate:
     """Return the certificate in the batch shape of the caller's systems."""
-    made = certify(problem, outcome, order, residual)
+    made = certify(problem, outcome, order, residual, amplification)
     return Certificate(*(getattr(made, field.name).reshape(batch) for field in fields(made)))

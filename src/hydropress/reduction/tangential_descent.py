@@ -14,6 +14,9 @@ from hydropress.systems.moments import Time, wrap_phase
 MEMORY = 30
 """Pairs of steps and gradient changes that L-BFGS keeps."""
 
+LARGEST_LOG_DECAY = 3.5
+"""Per sample: a pole of e^{-33} is none."""
+
 
 @dataclass(frozen=True)
 class Directions:
@@ -94,6 +97,33 @@ class TangentialDescent:
     iterations: int
 
 
+def derivatives(directions: Directions, fit: Fit) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the derivatives of the error by log decays, frequencies, Re e and Im e.
+
+    Returns
+    -------
+    tuple of Tensor
+        float64, shapes ``(m,)``, ``(pairs,)``, ``(m, M)`` and ``(pairs, M)``: what is free.
+    """
+    pairs, count = directions.num_pairs, len(directions.log_decay)
+    # Both members of a pair move: twice the derivative by the first.
+    kept = torch.cat([torch.arange(pairs), torch.arange(2 * pairs, pairs + count)])
+    weight = torch.where(torch.arange(count) < pairs, 2.0, 1.0).to(directions.log_decay)
+    by_exponent = fit.by_exponent[kept] * weight
+    by_input = fit.by_input[kept] * weight[:, None]
+    return (
+        -directions.log_decay.exp() * by_exponent.real,
+        by_exponent.imag[:pairs],
+        by_input.real,
+        by_input.imag[:pairs],
+    )
+
+
+def log_decay_range(decay_floor: float, time: Time) -> tuple[float, float]:
+    """Return the least and the largest log decay of a descent."""
+    return math.log(decay_floor), LARGEST_LOG_DECAY if time == "discrete" else math.inf
+
+
 def descend_tangential(
     objective: TangentialObjective,
     start: Directions,
@@ -119,10 +149,9 @@ def descend_tangential(
     TangentialDescent
         The best point seen, so never worse than the start.
     """
-    m, pairs = len(start.log_decay), start.num_pairs
+    pairs = start.num_pairs
     unit = start.log_decay.exp()
-    floor = math.log(decay_floor)
-    ceiling = 3.5 if time == "discrete" else math.inf
+    floor, ceiling = log_decay_range(decay_floor, time)
     sizes = torch.linalg.vector_norm(start.B, dim=1, keepdim=True).clamp_min(1e-300)
     inputs = start.B / sizes
     decays = start.log_decay.clamp(floor, ceiling).clone().requires_grad_()
@@ -148,16 +177,12 @@ def descend_tangential(
         fit = objective.fit(*directions.all_modes())
         if best is None or bool(best[1].error.isnan()) or bool(fit.error <= best[1].error):
             best = directions, fit
-        # Both members of a pair move: twice the derivative by the first.
-        kept = torch.cat([torch.arange(pairs), torch.arange(2 * pairs, pairs + m)])
-        weight = torch.where(torch.arange(m) < pairs, 2.0, 1.0).to(unit)
-        by_exponent = fit.by_exponent[kept] * weight
-        by_input = fit.by_input[kept] * weight[:, None]
+        by_decay, by_frequency, by_real, by_imaginary = derivatives(directions, fit)
         inside = (decays.detach() >= floor) & (decays.detach() <= ceiling)
-        decays.grad = torch.where(inside, -directions.log_decay.exp() * by_exponent.real, 0.0)
-        shifts.grad = unit[:pairs] * by_exponent.imag[:pairs]
-        real.grad = by_input.real.clone()
-        imaginary.grad = by_input.imag[:pairs].clone()
+        decays.grad = torch.where(inside, by_decay, 0.0)
+        shifts.grad = unit[:pairs] * by_frequency
+        real.grad = by_real.clone()
+        imaginary.grad = by_imaginary.clone()
         return fit.error
 
     optimizer = torch.optim.LBFGS(
