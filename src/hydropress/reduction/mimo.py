@@ -212,6 +212,7 @@ def optimize_mimo_path(
             start,
             max_iterations=count,
             decay_floor=config.decay_floor,
+            tolerance=config.tolerance,
             time=full.time,
         )
 

@@ -1,6 +1,7 @@
 """Quasi-Newton descent for MIMO systems, on poles and input directions; never uphill."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,10 @@ from hydropress.systems.moments import Time, wrap_phase
 
 MEMORY = 30
 """Pairs of steps and gradient changes that L-BFGS keeps."""
+
+NOISE, PATIENCE = 1e-15, 30
+"""Squared errors that differ by less are equal; a line search at the bottom would go on for
+hundreds of evaluations, and is stopped after so many that bring nothing."""
 
 LARGEST_LOG_DECAY = 3.5
 """Per sample: a pole of e^{-33} is none."""
@@ -124,12 +129,24 @@ def log_decay_range(decay_floor: float, time: Time) -> tuple[float, float]:
     return math.log(decay_floor), LARGEST_LOG_DECAY if time == "discrete" else math.inf
 
 
+class _SettledError(Exception):
+    """Ends an optimiser from within its line search."""
+
+
+def _is_better(fit: Fit, best: Fit, lowest: float) -> bool:
+    """Say whether the error is smaller or, up to rounding, equal and nearer to stationary."""
+    if bool(best.error.isnan()) or float(fit.error) < float(best.error) - NOISE:
+        return True
+    return float(fit.error) <= lowest + NOISE and bool(fit.stationarity < best.stationarity)
+
+
 def descend_tangential(
     objective: TangentialObjective,
     start: Directions,
     *,
     max_iterations: int,
     decay_floor: float,
+    tolerance: float,
     time: Time,
 ) -> TangentialDescent:
     """Minimise the squared relative error from a start by L-BFGS with a strong Wolfe search.
@@ -143,6 +160,8 @@ def descend_tangential(
         Steps.
     decay_floor
         Smallest decay per sample or time unit that a pole may take.
+    tolerance
+        On the stationarity.
 
     Returns
     -------
@@ -168,15 +187,20 @@ def descend_tangential(
         return Directions(log_decay, moved, torch.complex(real.detach(), padded), pairs)
 
     best: tuple[Directions, Fit] | None = None
-    evaluations = 0
+    evaluations, idle, lowest = 0, 0, math.inf
 
     def evaluate() -> Tensor:
-        nonlocal best, evaluations
+        nonlocal best, evaluations, idle, lowest
         evaluations += 1
         directions = current()
         fit = objective.fit(*directions.all_modes())
-        if best is None or bool(best[1].error.isnan()) or bool(fit.error <= best[1].error):
+        error = float(fit.error)
+        idle = 0 if error < lowest - NOISE else idle + 1
+        lowest = min(lowest, error)  # stays where it is if the error is NaN
+        if best is None or _is_better(fit, best[1], lowest):
             best = directions, fit
+        if idle > PATIENCE or bool(fit.stationarity <= tolerance):
+            raise _SettledError
         by_decay, by_frequency, by_real, by_imaginary = derivatives(directions, fit)
         inside = (decays.detach() >= floor) & (decays.detach() <= ceiling)
         decays.grad = torch.where(inside, by_decay, 0.0)
@@ -194,9 +218,10 @@ def descend_tangential(
         history_size=MEMORY,
         line_search_fn="strong_wolfe",
     )
-    if max_iterations > 0:
-        optimizer.step(evaluate)  # type: ignore[arg-type]
-    else:
-        evaluate()
+    with suppress(_SettledError):
+        if max_iterations > 0:
+            optimizer.step(evaluate)  # type: ignore[arg-type]
+        else:
+            evaluate()
     assert best is not None
     return TangentialDescent(*best, evaluations)
