@@ -165,6 +165,32 @@ def seeded_mimo(
     return ModalSystem.mimo(poles.poles, draw(inputs), draw(outputs).mT, D, time=time)
 
 
+@st.composite
+def mimo_systems(
+    draw, time: Time | None = None, *, max_modes: int = 4, nearest: float = NEAREST
+) -> MIMOSystem:
+    """Draw one stable system of up to three inputs and outputs.
+
+    Poles and sizes of the residues are those of :func:`modal_systems`, so clusters, poles near the
+    boundary, alternating poles and residues of 1e-8 come up; at times a mode is exactly repeated.
+    """
+    scalar = draw(modal_systems(time, max_modes=max_modes, nearest=nearest))
+    inputs, outputs = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**16)))
+    exponents, n = scalar.exponents.clone(), scalar.num_poles
+    if n > 1 and int(scalar.states[0]) == int(scalar.states[-1]) and draw(st.booleans()):
+        exponents[-1] = exponents[0]
+    paired = (scalar.states == 2)[:, None]
+
+    def directions(count: int) -> Tensor:
+        values = torch.randn(n, count, dtype=torch.complex128, generator=generator)
+        return torch.where(paired, values, values.real.to(values.dtype))
+
+    B = directions(inputs) * scalar.residues.abs()[:, None]
+    D = torch.randn(outputs, inputs, dtype=torch.float64, generator=generator)
+    return MIMOSystem(exponents, B, directions(outputs).mT, scalar.states, D, scalar.time)
+
+
 def s4d_bank(channels: int, order: int, seed: int = 0) -> SISOSystem:
     """Return the systems of an S4D-Lin layer at initialisation, batch shape ``(channels,)``."""
     with torch.random.fork_rng(devices=[]):

@@ -17,7 +17,4 @@ def balanced_method(problem: Problem[S]) -> list[Outcome[S]]:
     [moore1981]; [antoulas2005], section 7.3; for deep SSMs [ezoe2024bt]; time-limited
     [gawronski1990]; singular perturbation [liu1989].
     """
-    shorten = problem.balancing.truncate
-    if problem.fits_feedthrough:
-        shorten = problem.balancing.residualize
-    return [Outcome.direct(shorten(order)) for order in problem.orders]
+    return [Outcome.direct(problem.balanced(order)) for order in problem.orders]

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar, cast
 import torch
 from torch import Tensor
 
+from hydropress.systems.assembly import without_silent_modes
 from hydropress.systems.gramians import real_gramian_factors
 from hydropress.systems.modal import (
     MIMOSystem,
@@ -197,4 +198,5 @@ class Balancing(Generic[S]):
         # On an infinite horizon only rounding puts a pole on or over the stability boundary.
         decay = packed.exponents.real.abs().clamp_min(LEAST_DECAY)
         decay = torch.where(packed.states > 0, decay, -packed.exponents.real)
-        return cast(S, replace(packed, exponents=torch.complex(-decay, packed.exponents.imag)))
+        kept = replace(packed, exponents=torch.complex(-decay, packed.exponents.imag))
+        return cast(S, without_silent_modes(kept))

@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hydropress.systems.gramians import hankel_singular_values
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.gramians import EXACT_INPUTS, hankel_singular_values
+from hydropress.systems.modal import MIMOSystem, ModalSystem
 
 DAMPINGS = (0.1, 0.3, 1.0, 3.0)
 """γ tried, in multiples of each system's median decay; the largest bound counts."""
@@ -49,13 +49,21 @@ def lower_bound(system: ModalSystem, order: int) -> Tensor:
         gamma = multiple * middle
         damped = system.exponents - gamma[..., None]
         values = hankel_singular_values(_with_exponents(system, damped))
-        tail = values[..., order:].square().sum(-1)
+        certain = values - _rounding(system) * values[..., :1]
+        tail = certain[..., order:].clamp_min(0).square().sum(-1)
         bounds.append((tail / _largest_weight(gamma, system.time)).sqrt())
     return torch.stack(bounds).amax(0)
 
 
 def _with_exponents(system: ModalSystem, exponents: Tensor) -> ModalSystem:
     return replace(system, exponents=exponents)  # type: ignore[type-var]
+
+
+def _rounding(system: ModalSystem) -> float:
+    """Return which share of the largest Hankel singular value may be rounding in any."""
+    if isinstance(system, MIMOSystem) and max(system.D.shape[-2:]) > EXACT_INPUTS:
+        return 1e-7
+    return 1e-12
 
 
 def _largest_weight(gamma: Tensor, time: str) -> Tensor:

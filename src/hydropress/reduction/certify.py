@@ -6,6 +6,7 @@ from torch import Tensor
 from hydropress.reduction.bounds import lower_bound
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.metric import delayed, largest_mode_energy, relative_error
+from hydropress.reduction.order_zero import without_states
 from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.result import Certificate, Outcome
 from hydropress.systems.assembly import where
@@ -14,17 +15,20 @@ from hydropress.systems.norms import h2_error
 
 
 def certify(
-    problem: Problem[S], outcome: Outcome[S], order: int, stationarity: Tensor
+    problem: Problem[S],
+    outcome: Outcome[S],
+    order: int,
+    stationarity: Tensor,
+    amplification: Tensor,
 ) -> Certificate:
-    """Return the certificate of K reduced systems."""
-    full, horizon = problem.full, problem.horizon
+    """Return the certificate of K reduced systems, ‖k - k_r‖ given."""
     balanced = balanced_systems(problem, order)
     return Certificate(
         stationarity,
         _error_of(problem, balanced),
         _irka_error(problem, balanced, order),
         _least_error(problem, order),
-        h2_error(full, outcome.system, horizon=horizon),
+        amplification,
         largest_mode_energy(problem, outcome.system),
         outcome.spread,
     )
@@ -32,7 +36,10 @@ def certify(
 
 def balanced_systems(problem: Problem[S], order: int) -> S:
     """Return BT's systems; those of a lower order as they are."""
-    return where(problem.full.order <= order, problem.full, problem.balancing.truncate(order))
+    if order == 0:
+        return without_states(problem).system
+    balanced = problem.balanced(order)
+    return where(problem.full.order <= order, problem.full, balanced)
 
 
 def _error_of(problem: Problem[S], system: S) -> Tensor:
@@ -41,9 +48,11 @@ def _error_of(problem: Problem[S], system: S) -> Tensor:
 
 
 def _irka_error(problem: Problem[S], balanced: S, order: int) -> Tensor:
-    if order == 0 or not bool((problem.full.decay > 0).all()):
-        return torch.full_like(problem.energy, 1.0 if order == 0 else torch.nan)
-    found, _ = irka_solutions(problem.full, order, balanced)
+    if order == 0:
+        return _error_of(problem, balanced)
+    if not bool((problem.full.decay > 0).all()):
+        return torch.full_like(problem.energy, torch.nan)
+    found, _ = irka_solutions(problem.full, order, problem.balancing.truncate(order))
     return _error_of(problem, where(problem.full.order <= order, problem.full, found))
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hydropress.systems.assembly import without_silent_modes
 from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import (
     MIMOSystem,
@@ -125,9 +126,10 @@ class ReducedModes:
     def to_system(self, full: ModalSystem) -> SISOSystem | MIMOSystem:
         """Return the bank with the feedthrough, and of the kind, of the full one."""
         if isinstance(full, MIMOSystem):
-            return pack_mimo_modes(self.exponents, self.B, self.C, full.D, time=full.time)
+            many = pack_mimo_modes(self.exponents, self.B, self.C, full.D, time=full.time)
+            return without_silent_modes(many)
         residues = self.B[..., 0] * self.C[:, 0]
-        return pack_modes(self.exponents, residues, full.D, time=full.time)
+        return without_silent_modes(pack_modes(self.exponents, residues, full.D, time=full.time))
 
 
 def _real_rows(values: Tensor) -> Tensor:

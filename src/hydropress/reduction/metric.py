@@ -67,15 +67,21 @@ def _weighted_error(problem: Problem[S], system: S) -> Tensor:
         return problem.objective.evaluate(iterate).error.clamp_min(0).sqrt()
     errors: list[Tensor] = []
     for row in range(len(full.D)):
-        objective = tangential_objective(problem, row)
-        assert isinstance(objective, SpectralTangential)
-        points = torch.exp(1j * objective.frequencies)
-        response = system[row].transfer_function(points) - full[row].D
-        missed = objective.targets - response @ objective.factors
-        energy = objective.energy
-        share = missed.abs().square().sum() / torch.where(energy > 0, energy, 1.0)
-        errors.append(share.sqrt())
+        objective, one = tangential_objective(problem, row), system[row]
+        assert isinstance(objective, SpectralTangential) and isinstance(one, MIMOSystem)
+        errors.append(objective.error_of(one, full[row].D))
     return torch.stack(errors)
+
+
+def tangential_error(
+    problem: Problem[MIMOSystem], objective: TangentialObjective, system: MIMOSystem
+) -> Tensor:
+    """Return the error of one system in a problem of one, ``()``, by a route that cannot cancel."""
+    if isinstance(objective, SpectralTangential):
+        return objective.error_of(system, problem.full.D[0])
+    bank = system.reshape(1)
+    difference = h2_error(problem.full, bank, horizon=problem.horizon)
+    return relative_error(problem, bank, difference)[0]
 
 
 def tangential_objective(problem: Problem[S], row: int) -> TangentialObjective:

@@ -6,20 +6,17 @@ descent that is never uphill.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.irka import irka_solutions
-from hydropress.reduction.metric import tangential_objective
+from hydropress.reduction.metric import tangential_error, tangential_objective
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
 from hydropress.reduction.scores import mode_energies
 from hydropress.reduction.search import ladder_of_exponents
-from hydropress.reduction.tangential import TangentialObjective
 from hydropress.reduction.tangential_descent import (
     Directions,
     TangentialDescent,
@@ -29,7 +26,7 @@ from hydropress.reduction.truncation import keep_modes
 from hydropress.systems.assembly import stack
 from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import MIMOSystem
-from hydropress.systems.moments import exponential_moments
+from hydropress.systems.moments import Time, exponential_moments
 
 SCREENING_STEPS, FINALISTS, CLOSE = 15, 3, 1.1
 """Steps that tell basins apart, and how many starts are finished, if their squared errors are
@@ -37,6 +34,8 @@ within this factor."""
 DESCENT_STEPS = 1000
 IRKA_STEPS = 30
 PAIRS_TRIED = 3
+NOISE = 1e-13
+"""Squared errors below it are rounding."""
 CONTENDERS = 12
 """Candidates of which the best rank-one residue is worked out."""
 
@@ -50,7 +49,7 @@ class MimoStep:
     system
         The reduced system.
     error
-        Squared relative error in the objective's metric.
+        Relative error, measured on the system.
     iterations
         Evaluations of the objective that led to it.
     spread
@@ -58,7 +57,6 @@ class MimoStep:
     """
 
     system: MIMOSystem
-    directions: Directions
     error: float
     iterations: int
     spread: float
@@ -154,13 +152,20 @@ def _extended(
     )
 
 
-def _split_near_axis(directions: Directions) -> Directions | None:
-    """Replace the pair nearest the real axis by two real poles, if its frequency is low."""
+def _split_near_axis(directions: Directions, time: Time) -> Directions | None:
+    """Replace the pair nearest the real axis by two real poles, if it is nearer than its decay."""
     pairs = directions.num_pairs
     if pairs == 0:
         return None
     decay = directions.log_decay.exp()
-    ratio = (directions.frequency[:pairs].abs() / decay[:pairs]).tolist()
+    frequency = directions.frequency.abs()
+    axis = torch.zeros_like(frequency)
+    if time == "discrete":
+        frequency = torch.remainder(frequency, 2 * math.pi)
+        frequency = torch.minimum(frequency, 2 * math.pi - frequency)
+        axis = torch.where(frequency > math.pi / 2, math.pi, axis)
+        frequency = torch.where(axis > 0, math.pi - frequency, frequency)
+    ratio = (frequency[:pairs] / decay[:pairs]).tolist()
     nearest = min(range(pairs), key=ratio.__getitem__)
     if ratio[nearest] >= 1:
         return None
@@ -170,31 +175,21 @@ def _split_near_axis(directions: Directions) -> Directions | None:
     second = b.imag.to(b.dtype) if float(b.imag.abs().max()) > 0 else first
     return Directions(
         torch.cat([directions.log_decay[kept], torch.stack([log_decay - 0.5, log_decay + 0.5])]),
-        torch.cat([directions.frequency[kept], torch.zeros_like(decay[:2])]),
+        torch.cat([directions.frequency[kept], axis[nearest].expand(2)]),
         torch.cat([directions.B[kept], torch.stack([first, second])]),
         pairs - 1,
     )
 
 
 def optimize_mimo_path(
-    full: MIMOSystem,
-    objective: TangentialObjective,
-    orders: tuple[int, ...],
-    *,
-    config: DescentConfig,
-    horizon: float | None,
-    starts: dict[int, list[MIMOSystem]],
+    problem: Problem[MIMOSystem], starts: dict[int, list[MIMOSystem]]
 ) -> dict[int, MimoStep]:
-    """Return the best reduced systems found at every order asked for.
+    """Return the best reduced systems found at every order of a problem.
 
     Parameters
     ----------
-    full
-        One system.
-    objective
-        What is minimised.
-    orders
-        States of the reduced systems.
+    problem
+        Of one system, batch shape ``(1,)``.
     starts
         Further starts by order: BT's solution, the dominant modes, IRKA's.
 
@@ -203,8 +198,9 @@ def optimize_mimo_path(
     dict
         From order to :class:`MimoStep`.
     """
-    wanted = sorted(set(orders))
-    search = _Search(full, horizon)
+    full, config = problem.full[0], problem.descent
+    objective = tangential_objective(problem, 0)
+    search = _Search(full, problem.horizon)
     base: Directions | None = None
     outputs: Tensor | None = None
     steps: dict[int, MimoStep] = {}
@@ -216,63 +212,69 @@ def optimize_mimo_path(
             start,
             max_iterations=count,
             decay_floor=config.decay_floor,
+            tolerance=config.tolerance,
             time=full.time,
         )
 
-    for order in sorted({*range(2, max(wanted) + 1, 2), *wanted}):
+    for order in _chain(problem.orders):
         propose = search.odd_proposals if order % 2 else search.proposals
-        candidates = [*propose(base, outputs)]
-        candidates += [Directions.of(start) for start in starts.get(order, [])]
-        finish = order in wanted
+        ready = [start for start in starts.get(order, []) if bool((start.states > 0).any())]
+        candidates = propose(base, outputs) + [Directions.of(start) for start in ready]
         tried = [descend(candidate, min(SCREENING_STEPS, limit)) for candidate in candidates]
-        tried.sort(key=lambda descent: float(descent.fit.error))
+        tried.sort(key=_error)
         best = tried[0]
-        spread = math.sqrt(max(0.0, float(tried[-1].fit.error)))
-        if finish:
-            close = _close_ones(tried)
-            finished = [descend(one.directions, limit) for one in close]
-            best = min(finished, key=lambda descent: float(descent.fit.error))
-            split = _split_near_axis(best.directions)
+        if order in problem.orders:
+            finished = [descend(one.directions, limit) for one in _close_ones(tried)]
+            best = min(finished, key=_error)
+            split = _split_near_axis(best.directions, full.time)
             if split is not None:
-                other = descend(split, limit)
-                best = min(best, other, key=lambda descent: float(descent.fit.error))
+                finished.append(descend(split, limit))
+                best = min(best, finished[-1], key=_error)
+            # A closed form can lie by what its modes cancel: the last word has a measurement.
+            systems = [one.directions.to_system(one.fit.C, full) for one in finished]
+            systems += [one for one in ready if float(one.decay.min()) >= config.decay_floor]
+            errors = [float(tangential_error(problem, objective, one)) for one in systems]
+            place = min(range(len(errors)), key=errors.__getitem__)
+            worst = math.sqrt(max(0.0, _error(tried[-1])))
+            steps[order] = MimoStep(
+                systems[place],
+                errors[place],
+                (finished[place] if place < len(finished) else best).iterations,
+                max(0.0, worst - errors[place]) if math.isfinite(worst) else 0.0,
+            )
         if order % 2 == 0:
             base, outputs = best.directions, best.fit.C
-        error = float(best.fit.error)
-        steps[order] = MimoStep(
-            best.directions.to_system(best.fit.C, full),
-            best.directions,
-            error,
-            best.iterations,
-            max(0.0, spread - math.sqrt(max(0.0, error))),
-        )
-    return {order: steps[order] for order in wanted}
+    return steps
 
 
-def _close_ones(tried: list[TangentialDescent]) -> Iterable[TangentialDescent]:
-    limit = CLOSE * float(tried[0].fit.error)
-    return [one for one in tried[:FINALISTS] if float(one.fit.error) <= limit]
+def _chain(orders: tuple[int, ...]) -> list[int]:
+    """Return the orders on the way to those wanted, and these."""
+    return sorted({*range(2, max(orders) + 1, 2), *orders})
+
+
+def _error(descent: TangentialDescent) -> float:
+    error = float(descent.fit.error)
+    return error if math.isfinite(error) else math.inf
+
+
+def _close_ones(tried: list[TangentialDescent]) -> list[TangentialDescent]:
+    limit = CLOSE * max(_error(tried[0]), NOISE)
+    return tried[:1] + [one for one in tried[1:FINALISTS] if _error(one) <= limit]
 
 
 def mimo_h2(problem: Problem[MIMOSystem]) -> list[Outcome[MIMOSystem]]:
     """Return H²-optimal MIMO systems at every order, one system of the batch after the other."""
-    full, orders = problem.full, problem.orders
-    chain = sorted({*range(2, max(orders) + 1, 2), *orders})
-    starts = {order: _starts(problem, order) for order in chain}
-    rows = range(len(full.D))
+    full = problem.full
+    starts = {order: _starts(problem, order) for order in _chain(problem.orders)}
     found = [
         optimize_mimo_path(
-            full[row],
-            tangential_objective(problem, row),
-            orders,
-            config=problem.descent,
-            horizon=problem.horizon,
-            starts={order: [start[row] for start in starts[order]] for order in chain},
+            replace(problem, full=full[row : row + 1]),
+            {order: [start[row] for start in banks] for order, banks in starts.items()},
         )
-        for row in rows
+        for row in range(len(full.D))
     ]
     outcomes: list[Outcome[MIMOSystem]] = []
-    for order in orders:
+    for order in problem.orders:
         steps = [path[order] for path in found]
         iterations = torch.tensor([step.iterations for step in steps], device=full.D.device)
         spread = torch.tensor([step.spread for step in steps], dtype=torch.float64)
@@ -282,10 +284,12 @@ def mimo_h2(problem: Problem[MIMOSystem]) -> list[Outcome[MIMOSystem]]:
 
 
 def _starts(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
-    """Return BT's solutions, the dominant modes and, on an infinite horizon, IRKA's from both."""
+    """Return BT's solutions, the dominant modes and, if poles decay, IRKA's from both."""
     full = problem.full
     dominant = keep_modes(full, mode_energies(full, horizon=problem.horizon), order)
     starts = [problem.balancing.truncate(order), dominant]
-    if problem.horizon is None:
+    if bool((full.decay > 0).all()):
         starts += [irka_solutions(full, order, start, IRKA_STEPS)[0] for start in starts]
+    if problem.fits_feedthrough:
+        starts.append(problem.balanced(order))
     return starts

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Generic, TypeVar
 
 import torch
@@ -16,6 +17,9 @@ from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.norms import h2_norm
 
 S = TypeVar("S", bound=ModalSystem)
+
+HERMITIAN_TOLERANCE = 1e-6
+"""Share of the largest entry: well above rounding in single precision."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,11 @@ class Problem(Generic[S]):
         """Balanced coordinates, time-limited on a finite horizon."""
         return Balancing.of(self.full, self.horizon)
 
+    def balanced(self, order: int) -> S:
+        """Return BT's systems, or where D is free the singular perturbation approximations."""
+        balancing = self.balancing
+        return (balancing.residualize if self.fits_feedthrough else balancing.truncate)(order)
+
     @cached_property
     def energy(self) -> Tensor:
         """‖k‖², or one where that is zero, shape ``(K,)``."""
@@ -155,7 +164,8 @@ def check_problem(
     fits_feedthrough: bool,
 ) -> None:
     """Raise the package's errors for whatever the methods cannot take."""
-    if not orders or any(order < 0 for order in orders):
+    given: tuple[object, ...] = orders
+    if not given or any(not isinstance(order, Integral) or int(order) < 0 for order in given):
         raise InvalidArgumentError(f"orders {orders}; required: integers from 0 on")
     if full.exponents[..., :1].numel() == 0 and 0 in full.batch_shape:
         raise InvalidArgumentError(
@@ -208,6 +218,7 @@ def _check_spectrum(full: ModalSystem, weight: SpectralWeight) -> None:
     if not bool(torch.isfinite(torch.view_as_real(values.to(torch.complex128))).all()):
         raise InvalidArgumentError("weight values not finite; required: W ≥ 0")
     if isinstance(full, MIMOSystem):
+        _require_hermitian("a cross-spectrum", values)
         lowest = float(torch.linalg.eigvalsh(values.to(torch.complex128)).min())
         if lowest < -1e-9 * float(values.abs().max()):
             raise InvalidArgumentError(
@@ -231,9 +242,24 @@ def _check_covariance(full: ModalSystem, values: Tensor) -> None:
             f"a covariance of shape {tuple(values.shape)}; required: "
             f"{(full.num_inputs, full.num_inputs)}, the inputs of the system"
         )
+    if values.is_complex() or not bool(torch.isfinite(values).all()):
+        raise InvalidArgumentError(
+            f"a covariance of {values.dtype} with values complex or not finite; required: real, "
+            "finite numbers; take the real part, or a cross-spectrum as the weight"
+        )
+    _require_hermitian("a covariance", values)
     factor, info = torch.linalg.cholesky_ex(values.to(torch.float64))
     if int(info) > 0 or not bool(torch.isfinite(factor).all()):
         raise InvalidArgumentError(
             "a covariance that is not positive definite; required: symmetric, positive definite; "
             "add a small multiple of the identity"
+        )
+
+
+def _require_hermitian(name: str, values: Tensor) -> None:
+    skew = float((values - values.mH).abs().max())
+    if skew > HERMITIAN_TOLERANCE * float(values.abs().max()):
+        raise InvalidArgumentError(
+            f"{name} that differs from its conjugate transpose by {skew:.3g}; required: a "
+            "Hermitian matrix (symmetric if real); take the mean of both"
         )

@@ -127,10 +127,9 @@ def reduce_path(
     settings = DescentConfig() if descent is None else descent
     whole = Problem(flat, orders, horizon, weight, fit_feedthrough, settings)
     solved = in_parts(partial(_solve, run), whole.parts(SYSTEMS_AT_ONCE))
-    unmix = None if factor is None else torch.linalg.inv(factor)
     return ReductionPath(
         tuple(
-            _joined([part[place] for part in solved], method, order, batch, unmix)
+            _joined([part[place] for part in solved], method, order, system, factor)
             for place, order in enumerate(orders)
         )
     )
@@ -142,6 +141,7 @@ class _Solved(Generic[S]):
 
     problem: Problem[S]
     outcome: Outcome[S]
+    difference: Tensor
     error: Tensor
     stationarity: Tensor
 
@@ -161,6 +161,7 @@ def _solve(run: Method, problem: Problem[S]) -> list[_Solved[S]]:
             _Solved(
                 problem,
                 replace(found, system=kept),
+                difference,
                 relative_error(problem, kept, difference),
                 stationarity(problem, kept),
             )
@@ -169,12 +170,26 @@ def _solve(run: Method, problem: Problem[S]) -> list[_Solved[S]]:
 
 
 def _joined(
-    parts: list[_Solved[S]], method: str, order: int, batch: torch.Size, unmix: Tensor | None
+    parts: list[_Solved[S]], method: str, order: int, original: S, factor: Tensor | None
 ) -> Reduction[S]:
-    """Put the parts of one order together, in the batch shape of the caller's systems."""
+    """Put the parts of one order together, in the batch shape of the caller's systems.
+
+    Parameters
+    ----------
+    original
+        The caller's systems.
+    factor
+        That of the input covariance, which the parts have in B and D.
+    """
+    batch, flat = original.batch_shape, original.reshape(-1)
     system = concatenate([part.outcome.system for part in parts])
-    if unmix is not None:
-        system = _through(system, unmix)
+    amplification = torch.cat([part.difference for part in parts])
+    problem = parts[0].problem
+    if factor is not None:
+        system = _through(system, torch.linalg.inv(factor))
+        if not problem.fits_feedthrough:
+            system = replace(system, D=flat.D)  # type: ignore[type-var]
+        amplification = h2_error(flat, system, horizon=problem.horizon)
     residual = torch.cat([part.stationarity for part in parts])
     return Reduction(
         system.reshape(*batch),
@@ -183,20 +198,20 @@ def _joined(
         torch.cat([part.error for part in parts]).reshape(batch),
         (residual <= CONVERGED).reshape(batch),
         torch.cat([part.outcome.iterations for part in parts]).reshape(batch),
-        partial(_certificate, parts, order, batch),
+        partial(_certificate, parts, order, amplification.reshape(batch)),
     )
 
 
-def _certificate(parts: list[_Solved[S]], order: int, batch: torch.Size) -> Certificate:
+def _certificate(parts: list[_Solved[S]], order: int, amplification: Tensor) -> Certificate:
     made = in_parts(
-        lambda part: certify(part.problem, part.outcome, order, part.stationarity), parts
+        lambda part: certify(part.problem, part.outcome, order, part.stationarity, part.difference),
+        parts,
     )
-    return Certificate(
-        *(
-            torch.cat([getattr(one, field.name) for one in made]).reshape(batch)
-            for field in fields(Certificate)
-        )
-    )
+    joined = {
+        field.name: torch.cat([getattr(one, field.name) for one in made]).reshape_as(amplification)
+        for field in fields(Certificate)
+    }
+    return replace(Certificate(**joined), amplification=amplification)
 
 
 def reduce(

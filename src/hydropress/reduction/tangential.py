@@ -75,6 +75,8 @@ def solve_outputs(gram: Tensor, cross: Tensor) -> Tensor:
     ridge = torch.diag_embed(RIDGE + (diagonal <= 0).to(scaled))
     factor, info = torch.linalg.cholesky_ex(scaled + ridge)
     right = cross * scale[:, None]
+    if not bool(torch.isfinite(torch.view_as_real(scaled)).all()):
+        return torch.full_like(right, torch.nan)  # a step of the descent went too far
     if bool(info > 0):
         solution = torch.linalg.lstsq(scaled + ridge, right).solution
     else:
@@ -122,13 +124,16 @@ class TangentialObjective(ABC):
         by_exponent = (slopes * B[:free].conj()).sum(-1)
         size_d = torch.linalg.vector_norm(outputs, dim=0)[:free]
         size_e = torch.linalg.vector_norm(B, dim=1)[:free]
+        length = torch.where(size_e > 0, size_e, 1.0)
         floor = 1e-12 * self.energy.sqrt()
         own, slope = (norm[:free] for norm in products.norms)
+        size = gram.diagonal().real.sqrt()
         relative = torch.cat(
             [
-                torch.linalg.vector_norm(by_input, dim=1) / (own * size_d / size_e + floor),
+                torch.linalg.vector_norm(by_input, dim=1) / (own * size_d / length + floor),
                 by_exponent.abs() / (slope * size_d + floor),
-                torch.linalg.vector_norm(missing, dim=1) / gram.diagonal().real.sqrt(),
+                torch.linalg.vector_norm(missing, dim=1) / torch.where(size > 0, size, 1.0),
+                self.energy.new_zeros(1),  # of no mode at all
             ]
         )
         return Fit(
@@ -237,7 +242,14 @@ class SpectralTangential(TangentialObjective):
 
     @cached_property
     def energy(self) -> Tensor:  # type: ignore[override]
-        return self.targets.abs().square().sum()
+        total = self.targets.abs().square().sum()
+        return torch.where(total > 0, total, torch.ones_like(total))
+
+    def error_of(self, system: MIMOSystem, D: Tensor) -> Tensor:
+        """Return the relative error of a system for a full one of feedthrough D, as it stands."""
+        response = system.transfer_function(torch.exp(1j * self.frequencies)) - D
+        missed = self.targets - response @ self.factors
+        return torch.linalg.vector_norm(missed) / self.energy.sqrt()
 
     def _responses(self, exponents: Tensor) -> tuple[Tensor, Tensor]:
         """Return the transforms of e^{zt} and t e^{zt}, ``(2F, r)`` each."""

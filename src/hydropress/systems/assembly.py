@@ -1,6 +1,7 @@
 """Batches of systems put together from others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar, cast
 
 import torch
@@ -75,3 +76,15 @@ def where(condition: Tensor, first: S, second: S) -> S:
     B, C = torch.cat([first.B, second.B], -2), torch.cat([first.C, second.C], -1)
     D = torch.where(condition[:, None, None], first.D, second.D)
     return cast(S, compact(MIMOSystem(exponents, B, C, states, D, first.time)))
+
+
+def without_silent_modes(system: S) -> S:
+    """Return the same systems with entries whose response is zero made empty."""
+    if isinstance(system, SISOSystem):
+        silent = system.residues == 0
+    else:
+        assert isinstance(system, MIMOSystem)
+        silent = (system.B == 0).all(-1) | (system.C == 0).all(-2)
+    exponents = system.exponents.masked_fill(silent, -1)
+    states = system.states.masked_fill(silent, 0)
+    return cast(S, replace(system, exponents=exponents, states=states))

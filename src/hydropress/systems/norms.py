@@ -1,6 +1,7 @@
 """H² inner products in closed form; norms and errors as sums of squares, which cannot cancel."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -146,7 +147,7 @@ def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
     fastest mode is the closed form used, in which an error below 10⁻⁷ of the kernel is lost.
 
     Of a MIMO system the closed form is used as long as it does not cancel, and the above, whose
-    cost grows with n² P M, where it does; on a finite horizon in continuous time it is always used.
+    cost grows with n² P M, where it does.
     """
     system.require_finite_norm(horizon)
     if isinstance(system, MIMOSystem):
@@ -163,11 +164,14 @@ def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
     if system.time == "discrete":
         kernel = system.impulse_response(int(horizon))
         return torch.linalg.vector_norm(kernel, dim=-1)
-    fastest = torch.where(system.states > 0, system.exponents.detach().abs(), 0.0)
-    span = float(fastest.max()) * horizon if fastest.numel() else 0.0
-    if span <= _PANEL * _MOST_PANELS:
-        return _norm_by_quadrature(system, horizon, max(1, math.ceil(span / _PANEL)))
-    energy = h2_inner_product(system, system, horizon=horizon)
+    panels = _panels(system, horizon)
+    if panels <= _MOST_PANELS:
+        return _norm_by_quadrature(system, horizon, panels)
+    return _root(h2_inner_product(system, system, horizon=horizon))
+
+
+def _root(energy: Tensor) -> Tensor:
+    """Return the square root, 0 with no gradient where nothing is left but rounding."""
     positive = energy > 0
     return torch.where(positive, torch.where(positive, energy, 1.0).sqrt(), 0.0)
 
@@ -195,22 +199,58 @@ def _mimo_norm(system: MIMOSystem, horizon: float | None) -> Tensor:
     """Return the norm of one system."""
     products = _mimo_products(system, system, horizon)
     energy, size = products.sum(), products.abs().sum()
-    if bool(energy > _TRUSTED * size) or (horizon is not None and system.time == "continuous"):
-        return energy.clamp_min(0).sqrt()
+    by_quadrature = horizon is not None and system.time == "continuous"
+    too_long = by_quadrature and _panels(system, horizon or 0.0) > _MOST_PANELS
+    if too_long or bool(energy > _TRUSTED * size):
+        return _root(energy)
     exponents, B, C = all_mimo_modes(system)
-    # Nothing changes if C and B are replaced by the triangles of their QR decompositions.
-    if C.shape[0] > C.shape[1]:
-        C = torch.linalg.qr(C, mode="r").R
-    if B.shape[1] > B.shape[0]:
-        B = torch.linalg.qr(B.mT, mode="r").R.mT
+    if not products.requires_grad:  # the decomposition of a singular matrix has no derivative
+        # Nothing changes if C and B are replaced by the triangles of their QR decompositions.
+        if C.shape[0] > C.shape[1]:
+            C = torch.linalg.qr(C, mode="r").R
+        if B.shape[1] > B.shape[0]:
+            B = torch.linalg.qr(B.mT, mode="r").R.mT
+    entries = C.numel() + C.shape[0] * B.shape[1]
+    parts = [
+        torch.linalg.vector_norm((columns.mT[:, None, :] * C) @ B)
+        for columns in _columns(system, exponents, horizon, entries)
+    ]
+    return torch.linalg.vector_norm(torch.stack(parts))
+
+
+def _columns(
+    system: MIMOSystem, exponents: Tensor, horizon: float | None, entries: int
+) -> Iterator[Tensor]:
+    """Yield F with F F^H = φ_0(s_i + s̄_j), a few columns at a time.
+
+    Parameters
+    ----------
+    entries
+        Of the intermediate results for one column.
+    """
+    at_once = max(1, _ENTRIES_AT_ONCE // max(1, entries))
     if horizon is None:
-        columns = controllability_factor(exponents, system.time)
+        yield from controllability_factor(exponents, system.time).split(at_once, 1)
+        return
+    if system.time == "discrete":
+        times = torch.arange(int(horizon), dtype=torch.float64, device=exponents.device)
+        weights = torch.ones_like(times)
     else:
-        steps = torch.arange(int(horizon), dtype=torch.float64, device=C.device)
-        columns = torch.exp(exponents[:, None] * steps)
-    parts = columns.split(max(1, _ENTRIES_AT_ONCE // max(1, C.numel(), C.shape[0] * B.shape[1])), 1)
-    squares = [((part.mT[:, None, :] * C) @ B).abs().square().sum() for part in parts]
-    return torch.stack(squares).sum().sqrt()
+        panels = _panels(system, horizon)
+        places, shares = np.polynomial.legendre.leggauss(_NODES)
+        starts = torch.arange(panels, dtype=torch.float64, device=exponents.device)
+        width = horizon / panels
+        times = (starts[:, None] + torch.as_tensor((1 + places) / 2).to(starts)).flatten() * width
+        weights = torch.as_tensor(shares / 2 * width).to(starts).sqrt().repeat(panels)
+    for some, root in zip(times.split(at_once), weights.split(at_once), strict=True):
+        yield torch.exp(exponents[:, None] * some) * root
+
+
+def _panels(system: ModalSystem, horizon: float) -> int:
+    """Return how many panels of a quadrature the fastest mode needs."""
+    fastest = torch.where(system.states > 0, system.exponents.detach().abs(), 0.0)
+    span = float(fastest.max()) * horizon if fastest.numel() else 0.0
+    return max(1, math.ceil(span / _PANEL))
 
 
 def _norm_by_quadrature(system: SISOSystem, horizon: float, panels: int) -> Tensor:
