@@ -91,25 +91,25 @@ def check(full: ModalSystem, order: int, methods: tuple[str, ...], horizon: floa
 
 
 @given(awkward_scalars(), st.integers(0, 6), HORIZONS)
-@settings(max_examples=40)
+@settings(max_examples=10)
 def test_direct_methods_on_scalar_systems(full, order, horizon):
     check(full, order, DIRECT, horizon)
 
 
 @given(awkward_mimo(), st.integers(0, 6), HORIZONS)
-@settings(max_examples=40)
+@settings(max_examples=10)
 def test_direct_methods_on_mimo_systems(full, order, horizon):
     check(full, order, DIRECT, horizon)
 
 
 @given(awkward_scalars(), st.integers(0, 6), HORIZONS)
-@settings(max_examples=12)
+@settings(max_examples=5)
 def test_descents_on_scalar_systems(full, order, horizon):
     check(full, order, ("h2", "gradient"), horizon)
 
 
 @given(awkward_mimo(), st.integers(0, 6), HORIZONS)
-@settings(max_examples=12)
+@settings(max_examples=5)
 def test_descents_on_mimo_systems(full, order, horizon):
     check(full, order, ("h2", "gradient"), horizon)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pymor.reductors.h2 import IRKAReductor, TSIAReductor
 import mimo_oracles as oracles
 from hydropress.reduction.problem import InputCovariance, SpectralWeight
 from hydropress.reduction.reduce import reduce, reduce_path
+from hydropress.reduction.result import Reduction
 from hydropress.reduction.tangential import (
     ClosedFormTangential,
     SpectralTangential,
@@ -76,6 +78,12 @@ def interpolation_residuals(full: MIMOSystem, small: MIMOSystem) -> Array:
     return np.array(residuals)
 
 
+@lru_cache
+def optimum(name: str) -> Reduction[MIMOSystem]:
+    full, order = SYSTEMS[name]
+    return reduce(full, order)
+
+
 SYSTEMS = {
     "discrete": (seeded_mimo((), 2, 3, 4, 1, seed=31), 4),
     "odd": (seeded_mimo((), 3, 2, 3, 2, seed=32), 3),
@@ -88,7 +96,7 @@ SYSTEMS = {
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_tangential_interpolation_at_the_mirrored_poles(name, method):
     full, order = SYSTEMS[name]
-    result = reduce(full, order, method)
+    result = optimum(name) if method == "h2" else reduce(full, order, method)
     assert bool(result.converged)
     assert interpolation_residuals(full, result.system).max() < 1e-6
     # The truncation that is not optimal misses them by far: the check can fail.
@@ -102,16 +110,14 @@ def test_tangential_interpolation_at_the_mirrored_poles(name, method):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_error_is_what_the_reduced_system_does_not_hold(name):
-    full, order = SYSTEMS[name]
-    small = reduce(full, order).system
+    full, small = SYSTEMS[name][0], optimum(name).system
     expected = oracles.h2_norm(full) ** 2 - oracles.h2_norm(small) ** 2
     assert oracles.h2_error(full, small) ** 2 == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["discrete", "continuous"])
 def test_no_small_change_is_better(name):
-    full, order = SYSTEMS[name]
-    small = reduce(full, order).system
+    full, small = SYSTEMS[name][0], optimum(name).system
     best = oracles.h2_error(full, small)
     generator = torch.Generator().manual_seed(0)
     real = (small.states == 1)[:, None]
@@ -129,8 +135,7 @@ def test_no_small_change_is_better(name):
         assert oracles.h2_error(full, other) > best
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("order", [2, 3, 5])
+@pytest.mark.parametrize(("seed", "order"), [(0, 2), (1, 3), (2, 5)])
 def test_never_worse_than_pymor(seed, order):
     full = seeded_mimo((), 2, 3, 4, 2, time="continuous", seed=seed)
     result = reduce(full, order)
@@ -180,16 +185,16 @@ def test_gradients_of_the_projected_error(name):
     fit = objective.fit(exponents, B)
     step = 1e-6
     for index in range(3):
-        for unit in (1.0, 1j):
+        for unit in (1 + 0j, 1j):
             shift = torch.zeros(3, dtype=torch.complex128)
-            shift[index] = unit * step
+            shift[index] = torch.tensor(unit * step)
             up, down = (objective.fit(exponents + sign * shift, B).error for sign in (1, -1))
             expected = float(up - down) / (2 * step)
             slope = float((fit.by_exponent[index].conj() * unit).real)
             assert slope == pytest.approx(expected, rel=1e-5, abs=1e-8)
             for entry in range(2):
                 turn = torch.zeros(3, 2, dtype=torch.complex128)
-                turn[index, entry] = unit * step
+                turn[index, entry] = torch.tensor(unit * step)
                 up, down = (objective.fit(exponents, B + sign * turn).error for sign in (1, -1))
                 expected = float(up - down) / (2 * step)
                 slope = float((fit.by_input[index, entry].conj() * unit).real)
@@ -213,22 +218,22 @@ def test_spectral_error_by_brute_force(free):
     assert float(objective.fit(exponents, B, C).error) == pytest.approx(expected**2, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_a_white_cross_spectrum_is_no_weight():
     full = seeded_mimo((), 2, 3, 3, 1, seed=44)
     values = 3 * torch.eye(2, dtype=torch.complex128).expand(2048, 2, 2)
-    weighted = reduce(full, 4, weight=SpectralWeight(half_circle(2048), values))
-    plain = reduce(full, 4)
+    weighted = reduce(full, 2, weight=SpectralWeight(half_circle(2048), values))
+    plain = reduce(full, 2)
     torch.testing.assert_close(weighted.relative_error, plain.relative_error, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("time", ["discrete"])
 @pytest.mark.parametrize("method", ["h2", "balanced", "irka", "modal"])
-def test_covariance_is_a_mixing_of_the_inputs(method, time):
-    full = seeded_mimo((2,), 3, 2, 3, 1, time=time, seed=45)
+def test_covariance_is_a_mixing_of_the_inputs(method):
+    full = seeded_mimo((2,), 3, 2, 3, 1, seed=45)
     covariance = hermitian(1, 3, 8)[0].real
-    result = reduce(full, 3, method, weight=InputCovariance(covariance))
+    result = reduce(full, 2, method, weight=InputCovariance(covariance))
     root = np.linalg.cholesky(covariance.numpy())
-    expected = reduce(mixed(full, root), 3, method)
+    expected = reduce(mixed(full, root), 2, method)
     torch.testing.assert_close(result.relative_error, expected.relative_error, rtol=1e-9, atol=0)
     back = mixed(expected.system, np.linalg.inv(root))
     torch.testing.assert_close(
@@ -240,12 +245,13 @@ def test_covariance_is_a_mixing_of_the_inputs(method, time):
         assert actual == pytest.approx(oracles.h2_error(full[row], result.system[row]), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_constant_cross_spectrum_is_a_covariance():
     full = seeded_mimo((), 2, 2, 3, 1, seed=46)
     covariance = hermitian(1, 2, 9)[0].real
     values = covariance.to(torch.complex128).expand(2048, 2, 2)
-    spectral = reduce(full, 3, weight=SpectralWeight(half_circle(2048), values))
-    white = reduce(full, 3, weight=InputCovariance(covariance))
+    spectral = reduce(full, 1, weight=SpectralWeight(half_circle(2048), values))
+    white = reduce(full, 1, weight=InputCovariance(covariance))
     torch.testing.assert_close(spectral.relative_error, white.relative_error, rtol=1e-5, atol=0)
 
 
@@ -254,14 +260,14 @@ def test_errors_of_stacked_outputs_add():
     both = seeded_mimo((), 2, 4, 3, 1, seed=47)
     small = reduce(both, 3).system
     parts = [slice(0, 2), slice(2, 4)]
-    squares = [
-        oracles.h2_error(*(replace(one, C=one.C[part], D=one.D[part]) for one in (both, small)))
-        ** 2
-        for part in parts
-    ]
+    squares: list[float] = []
+    for part in parts:
+        full, kept = (replace(one, C=one.C[part], D=one.D[part]) for one in (both, small))
+        squares.append(oracles.h2_error(full, kept) ** 2)
     assert sum(squares) == pytest.approx(oracles.h2_error(both, small) ** 2, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", ["discrete", "continuous"])
 def test_on_a_horizon_its_own_optimum_beats_the_endless_one(time):
     full = seeded_mimo((), 2, 3, 3, 1, time=time, seed=48)
@@ -271,6 +277,7 @@ def test_on_a_horizon_its_own_optimum_beats_the_endless_one(time):
     assert float(endless.relative_error) < oracles.relative_h2_error(full, own.system)
 
 
+@pytest.mark.slow
 def test_a_path_is_ordered_and_each_order_as_good_as_alone():
     full = seeded_mimo((), 2, 3, 4, 1, seed=49)
     path = reduce_path(full, 5)
@@ -302,6 +309,7 @@ def test_a_system_that_is_not_minimal_comes_back_exactly(time, method):
             assert int(result.system.order) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 1e-12, 1e-8, 1e-4])
 def test_repeated_and_nearly_repeated_poles(gap):
     full = seeded_mimo((), 2, 2, 3, seed=51)
