@@ -33,7 +33,7 @@ def orders_on_offer(average: int, largest: int) -> tuple[int, ...]:
     shipped model, offered orders up to 24, less than 2 % of the channels took one above that, at
     averages of 2, 4 and 8.
     """
-    offered = {1, 2, *(round(share * average) for share in SHARES)}
+    offered = {1, 2, largest, *(round(share * average) for share in SHARES)}
     limit = min(largest, 2 * average + 12)
     return tuple(sorted(order for order in offered if 1 <= order <= limit))
 

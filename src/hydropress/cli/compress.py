@@ -1,6 +1,6 @@
 """``hydropress compress``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,11 +24,8 @@ def compress_command(
         typer.Option("--tolerance", help="Relative error that every channel may have."),
     ] = None,
     allocation: Annotated[
-        str | None,
-        typer.Option(
-            "--allocation",
-            help="'global' (states where they count, the default with data) or 'uniform'.",
-        ),
+        Literal["global", "uniform"] | None,
+        typer.Option(help="global: states where they count, the default with data."),
     ] = None,
     method: Annotated[
         str, typer.Option("--method", help="h2, balanced, modal, gradient or a registered one.")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydropress.calibration.targets import Allocation
 from hydropress.compress import Progress, compress
 from hydropress.data.shipped import find_model
 from hydropress.data.sources import CALIBRATION_SAMPLES, calibration_sequences, open_images
@@ -42,7 +43,7 @@ def compress_to_folder(
     ratio: float | None = None,
     order: int | None = None,
     tolerance: float | None = None,
-    allocation: str | None = None,
+    allocation: Allocation | None = None,
     method: str = "h2",
     calibration: str | Path | None = None,
     samples: int | None = None,
