@@ -9,7 +9,8 @@ Both are measured on the shipped test images, which neither has seen:
     agreement   share of decisions equal to the original's
     KL          mean divergence of the predicted distributions from the original's, nats
 
-and the last columns are the states per channel, on average, that each layer was given.
+and the last columns are the states per channel, on average, that each layer was given.  The orders
+of one allocation share their searches and measurements, so their times are equal shares.
 
     python benchmarks/allocation.py --threads 2
     python benchmarks/allocation.py --samples 128 --orders 4 2
@@ -23,7 +24,8 @@ import torch
 from record import make_parser, parse, write_record
 from torch import Tensor
 
-from hydropress.compress import Compression, compress
+from hydropress.calibration.targets import Allocation
+from hydropress.compress import Compression, compress_path
 from hydropress.data.fashion_mnist import load_slice
 from hydropress.data.images import ImageSequences
 from hydropress.data.shipped import find_model
@@ -34,7 +36,7 @@ from hydropress.models.classifier import SequenceClassifier
 from hydropress.training.process import keep_freed_memory
 
 MODEL = "s4d-fashion-mnist"
-ALLOCATIONS = ("uniform", "global")
+ALLOCATIONS: tuple[Allocation, ...] = ("uniform", "global")
 
 
 def log_probabilities(model: torch.nn.Module, images: ImageSequences) -> Tensor:
@@ -119,11 +121,12 @@ def main() -> None:
     print(f"{options.model}: {100 * before:.2f} % on {len(test):,} test images")
     print("states asked    accuracy agreement      KL    time    states per channel, by layer")
     rows: list[dict[str, Any]] = []
-    for order in options.orders:
-        for allocation in ALLOCATIONS:
-            compression = compress(
-                original, order=order, calibration=calibration, allocation=allocation
-            )
+    paths = [
+        compress_path(original, options.orders, calibration=calibration, allocation=allocation)
+        for allocation in ALLOCATIONS
+    ]
+    for pair in zip(*paths, strict=True):
+        for allocation, compression in zip(ALLOCATIONS, pair, strict=True):
             own = log_probabilities(compression.model, test)
             rows.append({**row_of(compression, allocation), **measure(own, reference, test.labels)})
             show(rows[-1])

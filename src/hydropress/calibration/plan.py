@@ -239,7 +239,7 @@ def _read_orders(rows: Any) -> Orders:
     orders = tuple(tuple(row) for row in rows)
     for row in orders:
         for order in row:
-            if not isinstance(order, int) or order < 0:
+            if type(order) is not int or order < 0:
                 raise ValueError(f"order {order!r}; required: a number of states")
     return orders
 
