@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.network import NetworkReducer, find_layers
-from hydropress.calibration.plan import Plan, check_plan
+from hydropress.calibration.plan import Plan, check_plan, missing_orders
 from hydropress.calibration.planning import (
     global_plan,
     largest_order,
@@ -221,6 +221,7 @@ def compress(
         steps.total = layers * (len(plan.searches) + 1)
         for search in plan.searches:
             network.search(search)
+        network.search(missing_orders(plan))
         chosen = replace(plan, method=method, calibrated=calibration is not None)
         result = _carry_out(network, chosen)
     elif tolerance is not None:

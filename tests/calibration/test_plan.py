@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from hydropress.calibration.plan import LayerPlan, Plan, as_orders, check_plan
+from hydropress.calibration.plan import LayerPlan, Plan, as_orders, check_plan, missing_orders
 from hydropress.errors import FileFormatError, InvalidArgumentError
 
 FIRST = LayerPlan("blocks.0.ssm", ((8, 8, 8, 8),), ((0, 1, 2, 8),))
@@ -114,3 +114,24 @@ def test_a_plan_fits_its_own_model_only():
     for other in (torch.full((2, 2), 8), torch.full((1, 2), 8)):
         with pytest.raises(InvalidArgumentError, match=r"blocks\.1\.ssm.*other orders"):
             check_plan(PLAN, [full_states()[0], ("blocks.1.ssm", other)])
+
+
+@pytest.mark.parametrize(
+    ("searches", "expected"),
+    [
+        (((1, 2, 3, 4, 8), (16,)), ()),
+        (((1, 2, 3), (16,)), (4,)),  # who keeps 8 of 8 is itself at 16
+        ((), (1, 2, 3, 4, 8)),
+        (((2,), (3, 4)), (1, 8)),
+    ],
+)
+def test_orders_that_were_never_searched(searches, expected):
+    # Of 8 states 0, 1, 2, 8, 3 and 4 are kept, of 4 states 0 and 2.
+    assert missing_orders(replace(PLAN, searches=searches)) == expected
+
+
+def test_whole_systems_need_one_search_that_is_large_enough():
+    whole = replace(PLAN, layers=(replace(FIRST, orders=((8, 8, 0, 0),)),))
+    assert missing_orders(replace(whole, searches=())) == (8,)
+    assert missing_orders(replace(whole, searches=((4,),))) == (8,)
+    assert missing_orders(replace(whole, searches=((16,),))) == ()

@@ -265,3 +265,21 @@ def check_plan(plan: Plan, layers: Sequence[tuple[str, Tensor]]) -> None:
                 f"{name}: the plan is for systems of other orders than the model's; required: the "
                 "model that it was made for; make a plan for this model"
             )
+
+
+def missing_orders(plan: Plan) -> tuple[int, ...]:
+    """Return the orders that a plan's own searches do not cover, as after an edit by hand."""
+    searched = {order for search in plan.searches for order in search}
+    pairs = [
+        (order, most)
+        for layer in plan.layers
+        for row, limits in zip(layer.orders, layer.full, strict=True)
+        for order, most in zip(row, limits, strict=True)
+        if order > 0
+    ]
+    missing = {order for order, most in pairs if order < most} - searched
+    # A system that keeps all its states is itself at any larger order that was searched.
+    largest = max((order for order, _ in pairs), default=0)
+    if largest > max(searched | missing, default=0):
+        missing.add(largest)
+    return tuple(sorted(missing))
