@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.network import NetworkReducer, find_layers
@@ -119,7 +119,11 @@ def test_without_states_the_feedthrough_is_fitted():
     report = reducer.reduce(plan_of(reducer, (0, 0, 0, 0)))[1][0]
     layer = reducer.original.get_submodule(report.name)
     kept: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda _, inputs, output: kept.extend([*inputs, output]))
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kept.extend([*inputs, output])
+
+    handle = layer.register_forward_hook(keep)
     with torch.no_grad():
         reducer.original(sequences(16)[:12])  # the last quarter is held out
     handle.remove()

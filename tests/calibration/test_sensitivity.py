@@ -37,7 +37,11 @@ def layer_of(model: nn.Module, name: str) -> LinearSSM:
 
 def outputs_with(model: nn.Module, layer: LinearSSM, added: Tensor) -> Tensor:
     """Return the network's outputs with something added to those of a layer."""
-    handle = layer.register_forward_hook(lambda _, __, output: output + added)
+
+    def add(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        return output + added
+
+    handle = layer.register_forward_hook(add)
     with torch.no_grad():
         outputs = model(sequences())
     handle.remove()
@@ -94,7 +98,7 @@ def test_errors_add_up_when_the_layer_itself_is_changed():
     with torch.no_grad():
         before = model(sequences())
         output = layer(capture_inputs(model, layer, sequences()))
-        layer.C *= 1 + SHIFT
+        layer.get_parameter("C").mul_(1 + SHIFT)
         error = layer(capture_inputs(model, layer, sequences())) - output
         after = model(sequences())
     predicted = (gradients * error).sum((-1, -2)).T
