@@ -194,7 +194,7 @@ def compress(
     settings
         How layers are fitted to calibration data.
     progress
-        Called after each step.
+        Called after each step; with ``tolerance`` and ``max_drop`` the total is an estimate.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def compress(
     check_target(ratio, order, tolerance, max_drop, plan, metric, allocation)
     steps = _Steps(progress)
     network = _network(model, method, calibration, settings, steps)
-    layers, largest = len(network.states), largest_order(network)
+    layers = len(network.states)
     if allocation is None:
         allocation = "uniform" if calibration is None else "global"
     if plan is not None:
@@ -229,19 +229,19 @@ def compress(
         result = _carry_out(network, tolerance_plan(network, tolerance, f"tolerance={tolerance}"))
     elif max_drop is not None:
         assert metric is not None
+        steps.total = 10 * layers
         result = _keep_metric(network, max_drop, metric, allocation)
     else:
         target = f"order={order}" if ratio is None else f"ratio={ratio}"
-        budget = None
         if order is None:
             assert ratio is not None
-            order = order_of_ratio(ratio, largest)
-            budget = round(ratio * sum(int(states.sum()) for states in network.states.values()))
-        check_order(order, largest)
+            every = torch.cat([states.flatten() for states in network.states.values()])
+            order = order_of_ratio(ratio, every)
+        check_order(order, largest_order(network))
         steps.total = layers * (2 if allocation == "uniform" else 4 - (calibration is None))
         if allocation == "global":
             search_for_budgets(network, (order,))
-        result = _spend(network, order, budget, allocation, target)
+        result = _spend(network, order, allocation, target)
     return replace(result, seconds=time.monotonic() - started)
 
 
@@ -291,7 +291,7 @@ def compress_path(
     compressions: list[Compression] = []
     for order in orders:
         started = time.monotonic()
-        result = _spend(network, order, None, allocation, f"order={order}")
+        result = _spend(network, order, allocation, f"order={order}")
         compressions.append(replace(result, seconds=shared + time.monotonic() - started))
     return compressions
 
@@ -304,21 +304,12 @@ def _carry_out(network: NetworkReducer, plan: Plan) -> Compression:
     return Compression(model, network.method, calibrated, plan, after / before, tuple(reports), 0.0)
 
 
-def _spend(
-    network: NetworkReducer, order: int, budget: int | None, allocation: str, target: str
-) -> Compression:
-    """Reduce to an average order; of a global and a uniform plan take what deviates less.
-
-    Parameters
-    ----------
-    budget
-        States in total for a global plan; those of the uniform one if not given.
-    """
+def _spend(network: NetworkReducer, order: int, allocation: str, target: str) -> Compression:
+    """Reduce to an average order; of a global and a uniform plan take what deviates less."""
     uniform = uniform_plan(network, order, target)
     if allocation == "uniform":
         return _carry_out(network, uniform)
-    budget = uniform.budget if budget is None else budget
-    result = _carry_out(network, global_plan(network, budget, target))
+    result = _carry_out(network, global_plan(network, uniform.budget, target))
     if network.calibration is None:
         return result
     other = _carry_out(network, uniform)

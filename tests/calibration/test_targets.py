@@ -3,10 +3,11 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hydropress.calibration.targets import allowed_drop, smallest_passing
+from hydropress.calibration.targets import allowed_drop, order_of_ratio, smallest_passing
 from hydropress.errors import InvalidArgumentError, NotConvergedError
 
 
@@ -42,3 +43,27 @@ def test_drops_are_in_units_or_shares(drop, before, expected):
 def test_drops_that_are_none(drop):
     with pytest.raises(InvalidArgumentError, match="max_drop.*required"):
         allowed_drop(drop, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("states", "ratio", "order"),
+    [
+        ([8, 8, 8], 0.25, 2),
+        ([8, 8, 8], 1.0, 8),
+        ([8, 8, 8], 0.3, 2),  # 7.2 states: 6 are nearer than 9
+        ([8, 8, 8], 0.34, 3),
+        ([1, 1, 16], 0.5, 7),  # 9 of 18: two systems keep their one state
+        ([0, 2, 4], 0.5, 2),  # 3 of 6: totals are 2, 4, 5, 6
+    ],
+)
+def test_order_of_a_ratio_counts_what_systems_have(states, ratio, order):
+    totals = {k: sum(min(k, own) for own in states) for k in range(1, max(states) + 1)}
+    found = order_of_ratio(ratio, torch.tensor(states))
+    distance = {k: abs(total - ratio * sum(states)) for k, total in totals.items()}
+    assert distance[found] == distance[order] == min(distance.values())
+
+
+@pytest.mark.parametrize("ratio", [0.0, -1.0, 1.1, math.nan, 0.06])
+def test_ratios_that_leave_nothing_or_add(ratio):
+    with pytest.raises(InvalidArgumentError, match="ratio=.*required"):
+        order_of_ratio(ratio, torch.tensor([8, 8]))

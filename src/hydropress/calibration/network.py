@@ -70,7 +70,7 @@ class NetworkReducer:
             name: LayerReducer.of(name, layer, method, settings)
             for name, layer in find_layers(self.original)
         }
-        self._errors: dict[str, PathErrors] | None = None
+        self._errors: dict[bool, dict[str, PathErrors]] = {}
         self._wanted: Tensor | None = None
 
     @property
@@ -93,21 +93,27 @@ class NetworkReducer:
             self._layers[name] = layer.search(new, self._inputs(self.original, name))
             self._tick(f"{self.method}: search {name}")
         self.searches.append(new)
-        self._errors = None
+        self._errors.clear()
 
-    def errors(self) -> dict[str, PathErrors]:
-        """Return what each system loses at each order searched, measured on the data if any."""
-        if self._errors is None:
+    def errors(self, *, changes: bool = True) -> dict[str, PathErrors]:
+        """Return what each system loses at each order searched, measured on the data if any.
+
+        Parameters
+        ----------
+        changes
+            Whether to measure the changes of the network's outputs too.
+        """
+        if changes not in self._errors:
             found: dict[str, PathErrors] = {}
             for name, reducer in self._layers.items():
                 gradients = None
-                if self.calibration is not None:
+                if self.calibration is not None and changes:
                     few = self.calibration[:SEQUENCES]
                     gradients = output_gradients(self.original, reducer.layer, few)
                 found[name] = reducer.errors(self._inputs(self.original, name), gradients)
                 self._tick(f"{self.method}: measure {name}")
-            self._errors = found
-        return self._errors
+            self._errors[changes] = found
+        return self._errors[changes]
 
     def reduce(self, plan: Plan) -> tuple[nn.Module, list[LayerReport]]:
         """Return a new model of the plan's orders, and a report a layer."""

@@ -82,7 +82,7 @@ def tolerance_plan(network: NetworkReducer, tolerance: float, target: str) -> Pl
     while True:
         limit = min(limit, largest)
         network.search(_ladder(limit))
-        errors = network.errors()
+        errors = network.errors(changes=False)
         if limit == largest or all(
             bool((found.relative_error <= tolerance).any(1).all()) for found in errors.values()
         ):

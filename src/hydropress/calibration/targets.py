@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hydropress.calibration.plan import Plan
 from hydropress.errors import InvalidArgumentError, NotConvergedError
@@ -22,20 +23,28 @@ def check_order(order: int, largest: int) -> None:
         )
 
 
-def order_of_ratio(ratio: float, largest: int) -> int:
-    """Return the order that is a share of the largest, or raise if there is none."""
+def order_of_ratio(ratio: float, states: Tensor) -> int:
+    """Return the order that, given to all systems, keeps about a share of their states.
+
+    Parameters
+    ----------
+    states
+        Of each system, int64; those that have fewer than the order keep them.
+    """
     if not 0 < ratio <= 1:
         raise InvalidArgumentError(
             f"ratio={ratio}; required: above 0 and at most 1, the share of states to keep; "
             "0.25 keeps a quarter"
         )
-    order = round(ratio * largest)
-    if order < 1:
+    orders = range(1, int(states.max()) + 1)
+    totals = torch.stack([states.clamp_max(order).sum() for order in orders])
+    wanted = ratio * int(totals[-1])
+    if wanted < int(totals[0]) / 2:
         raise InvalidArgumentError(
-            f"ratio={ratio} of {largest} states is less than one state; required: at least "
-            f"{1 / largest:.4g}"
+            f"ratio={ratio} of {int(totals[-1]):,} states is less than one a channel; required: "
+            f"at least {int(totals[0]) / int(totals[-1]):.4g}"
         )
-    return order
+    return orders[int((totals - wanted).abs().argmin())]
 
 
 def allowed_drop(max_drop: float | str, before: float) -> float:
