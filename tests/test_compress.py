@@ -40,7 +40,11 @@ def model() -> SequenceClassifier:
 @lru_cache
 def compressed(method: str, order: int = 2, *, data: bool = False) -> Compression:
     return compress(
-        model(), order=order, method=method, calibration=sequences(16) if data else None
+        model(),
+        order=order,
+        method=method,
+        calibration=sequences(16) if data else None,
+        allocation="uniform",
     )
 
 

@@ -1,19 +1,34 @@
 """The verb: a trained model in, a smaller model out."""
 
-import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.fit import CalibratedSettings
-from hydropress.calibration.layers import LayerReducer, LayerReport
-from hydropress.calibration.signals import capture_inputs
+from hydropress.calibration.layer_report import LayerReport
+from hydropress.calibration.network import NetworkReducer, find_layers
+from hydropress.calibration.plan import Plan, check_plan, missing_orders
+from hydropress.calibration.planning import (
+    global_plan,
+    largest_order,
+    search_for_budgets,
+    tolerance_plan,
+    uniform_plan,
+)
+from hydropress.calibration.targets import (
+    Allocation,
+    Metric,
+    allowed_drop,
+    check_order,
+    check_target,
+    order_of_ratio,
+    smallest_passing,
+)
 from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import LinearSSM
 from hydropress.reduction.registry import get_method
 
 Progress = Callable[[int, int, str], None]
@@ -30,21 +45,33 @@ class Compression:
     ----------
     model
         The new model; its reduced layers hold smaller tensors.
-    method, calibrated, order, ratio
-        What was asked for; ``ratio`` is the share of SSM states kept.
+    method, calibrated
+        What was asked for.
+    plan
+        The orders of every system; :attr:`order` is their average, rounded.
+    ratio
+        The share of SSM states kept.
     layers
         One report a layer.
     seconds
         Wall time.
+    trials
+        With ``max_drop``: average order and metric of every model that was tried.
     """
 
     model: nn.Module
     method: str
     calibrated: bool
-    order: int
+    plan: Plan
     ratio: float
     layers: tuple[LayerReport, ...]
     seconds: float
+    trials: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def order(self) -> int:
+        """States per system, on average, rounded."""
+        return round(self.plan.mean_order)
 
     @property
     def relative_h2_error(self) -> float:
@@ -55,10 +82,14 @@ class Compression:
         """Return what a report shows, ready for JSON."""
         data = "calibrated" if self.calibrated else "no data"
         label = f"{self.method}, {data}" if self.method == "h2" else self.method
+        size = f"order {self.order}"
+        if self.plan.allocation != "uniform":
+            size += " on average"
         return {
-            "name": f"{label}, order {self.order}",
+            "name": f"{label}, {size}",
             "method": self.method,
             "calibrated": self.calibrated,
+            "allocation": self.plan.allocation,
             "order": self.order,
             "ratio": self.ratio,
             "seconds": round(self.seconds, 2),
@@ -67,57 +98,23 @@ class Compression:
         }
 
 
-def find_layers(model: nn.Module) -> list[tuple[str, LinearSSM]]:
-    """Return the linear SSM layers of a model with their names, in the order of the model."""
-    return [
-        (name, module) for name, module in model.named_modules() if isinstance(module, LinearSSM)
-    ]
+class _Steps:
+    """Counts the steps of a run; the total may grow while it lasts."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.total = self.done = 0
+        self._progress = progress
+
+    def __call__(self, what: str) -> None:
+        self.done += 1
+        self.total = max(self.total, self.done)
+        if self._progress:
+            self._progress(self.done, self.total, what)
 
 
-def _require_layers(model: nn.Module) -> list[tuple[str, LinearSSM]]:
-    layers = find_layers(model)
-    if not layers:
-        raise InvalidArgumentError(
-            "the model holds no linear SSM layer; required: at least one hydropress LinearSSM, "
-            "such as S4D"
-        )
-    return layers
-
-
-def _order_of(layer: LinearSSM) -> int:
-    return int(layer.system().order.max())
-
-
-def _target_order(
-    layers: list[tuple[str, LinearSSM]], ratio: float | None, order: int | None
-) -> int:
-    if (ratio is None) == (order is None):
-        raise InvalidArgumentError(
-            f"ratio={ratio}, order={order}; required: exactly one of them; ratio is the share of "
-            "SSM states to keep, order the states per channel"
-        )
-    largest = max(_order_of(layer) for _, layer in layers)
-    if order is None:
-        assert ratio is not None
-        if not 0 < ratio <= 1:
-            raise InvalidArgumentError(
-                f"ratio={ratio}; required: above 0 and at most 1, the share of states to keep; "
-                "0.25 keeps a quarter"
-            )
-        order = round(ratio * largest)
-        if order < 1:
-            raise InvalidArgumentError(
-                f"ratio={ratio} of {largest} states is less than one state; required: at least "
-                f"{1 / largest:.4g}"
-            )
-    if not 1 <= order <= largest:
-        raise InvalidArgumentError(
-            f"order={order}; required: from 1 to {largest}, the largest order in the model"
-        )
-    return order
-
-
-def _check_calibration(calibration: Tensor) -> None:
+def _check_calibration(calibration: Tensor | None) -> None:
+    if calibration is None:
+        return
     if calibration.ndim != 3 or len(calibration) < MINIMUM_CALIBRATION:
         raise InvalidArgumentError(
             f"calibration of shape {tuple(calibration.shape)}; required: (n, length, inputs) with "
@@ -127,14 +124,22 @@ def _check_calibration(calibration: Tensor) -> None:
         raise InvalidArgumentError("calibration contains NaN or infinity; required: finite data")
 
 
-def _logit_means(model: nn.Module, sequences: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([model(batch) for batch in sequences.split(64)]).mean(0)
-
-
-def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, layer)
+def _network(
+    model: nn.Module,
+    method: str,
+    calibration: Tensor | None,
+    settings: CalibratedSettings | None,
+    steps: _Steps,
+) -> NetworkReducer:
+    if not find_layers(model):
+        raise InvalidArgumentError(
+            "the model holds no linear SSM layer; required: at least one hydropress LinearSSM, "
+            "such as S4D"
+        )
+    get_method(method)
+    _check_calibration(calibration)
+    chosen = CalibratedSettings() if settings is None else settings
+    return NetworkReducer(model, method, calibration, chosen, steps)
 
 
 def compress(
@@ -142,19 +147,33 @@ def compress(
     *,
     ratio: float | None = None,
     order: int | None = None,
+    tolerance: float | None = None,
+    max_drop: float | str | None = None,
     method: str = "h2",
     calibration: Tensor | None = None,
+    allocation: Allocation | None = None,
+    metric: Metric | None = None,
+    plan: Plan | None = None,
     settings: CalibratedSettings | None = None,
     progress: Progress | None = None,
 ) -> Compression:
     """Replace every linear SSM of a model by one of fewer states.
+
+    Exactly one of ``ratio``, ``order``, ``tolerance``, ``max_drop`` and ``plan`` says how far.
 
     Parameters
     ----------
     model
         Trained; it is not changed.
     ratio, order
-        Share of the SSM states to keep, or states per channel; exactly one of them.
+        Share of the SSM states to keep, or states per channel on average.
+    tolerance
+        Relative error that each channel may have, given the smallest order that meets it: with
+        data the error of its output over the output's standard deviation, on held-out sequences;
+        without, in the H² norm.
+    max_drop
+        How far ``metric`` may fall below the original's, in its own units (``0.01``), or as a
+        share of its value (``"1%"``); the smallest whole average order that stays above is taken.
     method
         Name of a registered reduction method.
     calibration
@@ -162,10 +181,20 @@ def compress(
         the error by what each layer receives in the already compressed prefix, feedthrough and
         bias are fitted, and each system's start is selected by its output error on held-out
         sequences.  Every method has the means of its layers' outputs and of the logits matched.
+    allocation
+        ``uniform`` gives every channel the same order.  ``global`` spends the same total where it
+        does most for the network's outputs, as measured on the calibration data; a channel may
+        lose all its states but for its feedthrough.  With ``ratio`` and ``order`` the uniform plan
+        is carried out too, and the one with the smaller deviation of the outputs on held-out
+        sequences is returned.  If not given: global with calibration data, uniform without.
+    metric
+        For ``max_drop``: called on the original and on about 2 log₂ of the result's order models.
+    plan
+        Orders of an earlier compression of this model.
     settings
         How layers are fitted to calibration data.
     progress
-        Called after each layer.
+        Called after each step; with ``tolerance`` and ``max_drop`` the total is an estimate.
 
     Returns
     -------
@@ -177,17 +206,43 @@ def compress(
         If the arguments contradict each other or the model holds no linear SSM.
     UnknownNameError
         If no such method is registered.
+    NotConvergedError
+        If no order keeps the metric above the floor.
     """
-    order = _target_order(_require_layers(model), ratio, order)
-    (compression,) = compress_path(
-        model,
-        (order,),
-        method=method,
-        calibration=calibration,
-        settings=settings,
-        progress=progress,
-    )
-    return compression
+    started = time.monotonic()
+    check_target(ratio, order, tolerance, max_drop, plan, metric, allocation)
+    steps = _Steps(progress)
+    network = _network(model, method, calibration, settings, steps)
+    layers = len(network.states)
+    if allocation is None:
+        allocation = "uniform" if calibration is None else "global"
+    if plan is not None:
+        check_plan(plan, list(network.states.items()))
+        steps.total = layers * (len(plan.searches) + 1)
+        for search in plan.searches:
+            network.search(search)
+        network.search(missing_orders(plan))
+        chosen = replace(plan, method=method, calibrated=calibration is not None)
+        result = _carry_out(network, chosen)
+    elif tolerance is not None:
+        steps.total = 3 * layers
+        result = _carry_out(network, tolerance_plan(network, tolerance, f"tolerance={tolerance}"))
+    elif max_drop is not None:
+        assert metric is not None
+        steps.total = 10 * layers
+        result = _keep_metric(network, max_drop, metric, allocation)
+    else:
+        target = f"order={order}" if ratio is None else f"ratio={ratio}"
+        if order is None:
+            assert ratio is not None
+            every = torch.cat([states.flatten() for states in network.states.values()])
+            order = order_of_ratio(ratio, every)
+        check_order(order, largest_order(network))
+        steps.total = layers * (2 if allocation == "uniform" else 4 - (calibration is None))
+        if allocation == "global":
+            search_for_budgets(network, (order,))
+        result = _spend(network, order, allocation, target)
+    return replace(result, seconds=time.monotonic() - started)
 
 
 def compress_path(
@@ -196,16 +251,17 @@ def compress_path(
     *,
     method: str = "h2",
     calibration: Tensor | None = None,
+    allocation: Allocation | None = None,
     settings: CalibratedSettings | None = None,
     progress: Progress | None = None,
 ) -> list[Compression]:
-    """Compress a model to several orders; the searches are shared between them.
+    """Compress a model to several orders; searches and measurements are shared between them.
 
     Parameters
     ----------
     orders
-        States per channel.
-    model, method, calibration, settings, progress
+        States per channel, on average.
+    model, method, calibration, allocation, settings, progress
         As in :func:`compress`.
 
     Returns
@@ -213,69 +269,76 @@ def compress_path(
     list of Compression
         One an order, in the order given; ``seconds`` holds an equal share of the common work.
     """
-    get_method(method)
-    layers = _require_layers(model)
-    for order in orders:
-        _target_order(layers, None, order)
-    if calibration is not None:
-        _check_calibration(calibration)
-    chosen = CalibratedSettings() if settings is None else settings
-    original = copy.deepcopy(model).eval()
-    names = [name for name, _ in layers]
-    total, done = len(names) * (1 + len(orders)), 0
+    check_target(None, 1, None, None, None, None, allocation)
     started = time.monotonic()
-    prepared: dict[str, LayerReducer] = {}
-    for name in names:
-        inputs = None
-        layer = original.get_submodule(name)
-        assert isinstance(layer, LinearSSM)
-        if calibration is not None:
-            inputs = capture_inputs(original, layer, calibration)
-        prepared[name] = LayerReducer.prepare(name, layer, tuple(orders), method, inputs, chosen)
-        done += 1
-        if progress:
-            progress(done, total, f"{method}: {name}")
+    steps = _Steps(progress)
+    network = _network(model, method, calibration, settings, steps)
+    if not orders:
+        raise InvalidArgumentError("no orders; required: at least one order")
+    for order in orders:
+        check_order(order, largest_order(network))
+    if allocation is None:
+        allocation = "uniform" if calibration is None else "global"
+    layers = len(network.states)
+    if allocation == "global":
+        steps.total = layers * (2 + (1 if calibration is None else 2) * len(orders))
+        search_for_budgets(network, tuple(orders))
+        network.errors()
+    else:
+        steps.total = layers * (1 + len(orders))
+        network.search(orders)
     shared = (time.monotonic() - started) / len(orders)
     compressions: list[Compression] = []
     for order in orders:
         started = time.monotonic()
-        compressed = copy.deepcopy(original)
-        reports: list[LayerReport] = []
-        for name, reducer in prepared.items():
-            inputs = present = None
-            if calibration is not None:
-                inputs = capture_inputs(original, original.get_submodule(name), calibration)
-                present = capture_inputs(compressed, compressed.get_submodule(name), calibration)
-            replacement, report = reducer.reduce(order, inputs, present)
-            _replace(compressed, name, replacement)
-            reports.append(report)
-            done += 1
-            if progress:
-                progress(done, total, f"{method}, order {order}: {name}")
-        if calibration is not None:
-            _match_logits(original, compressed, calibration)
-        before = sum(int(report.full.order.sum()) for report in reports)
-        after = sum(int(report.reduced.order.sum()) for report in reports)
-        compressions.append(
-            Compression(
-                compressed,
-                method,
-                calibration is not None and method == "h2",
-                order,
-                after / before,
-                tuple(reports),
-                shared + time.monotonic() - started,
-            )
-        )
+        result = _spend(network, order, allocation, f"order={order}")
+        compressions.append(replace(result, seconds=shared + time.monotonic() - started))
     return compressions
 
 
-def _match_logits(original: nn.Module, compressed: nn.Module, calibration: Tensor) -> None:
-    """Add the mean difference of the logits to the bias of the last affine map."""
-    decoder = getattr(compressed, "decoder", None)
-    affine = decoder if isinstance(decoder, nn.Linear) else nn.Module()
-    bias = dict(affine.named_parameters()).get("bias")
-    if bias is not None:
-        shift = _logit_means(original, calibration) - _logit_means(compressed, calibration)
-        with torch.no_grad():
-            bias += shift
+def _carry_out(network: NetworkReducer, plan: Plan) -> Compression:
+    model, reports = network.reduce(plan)
+    before = sum(int(report.full.order.sum()) for report in reports)
+    after = sum(int(report.reduced.order.sum()) for report in reports)
+    calibrated = network.calibration is not None and network.method == "h2"
+    return Compression(model, network.method, calibrated, plan, after / before, tuple(reports), 0.0)
+
+
+def _spend(network: NetworkReducer, order: int, allocation: str, target: str) -> Compression:
+    """Reduce to an average order; of a global and a uniform plan take what deviates less."""
+    uniform = uniform_plan(network, order, target)
+    if allocation == "uniform":
+        return _carry_out(network, uniform)
+    result = _carry_out(network, global_plan(network, uniform.budget, target))
+    if network.calibration is None:
+        return result
+    other = _carry_out(network, uniform)
+    deviations = network.deviation(result.model), network.deviation(other.model)
+    best = result if deviations[0] <= deviations[1] else other
+    measured = tuple(zip(("global", "uniform"), deviations, strict=True))
+    return replace(best, plan=replace(best.plan, deviations=measured))
+
+
+def _keep_metric(
+    network: NetworkReducer, max_drop: float | str, metric: Metric, allocation: str
+) -> Compression:
+    """Return the smallest model whose metric stays above the floor."""
+    before = float(metric(network.original))
+    floor = before - allowed_drop(max_drop, before)
+    target = f"max_drop={max_drop}"
+    tried: dict[int, tuple[Compression, float]] = {}
+
+    def passes(order: int) -> bool:
+        if allocation == "global":
+            search_for_budgets(network, (order,))
+        uniform = uniform_plan(network, order, target)
+        chosen = uniform
+        if allocation == "global":
+            chosen = global_plan(network, uniform.budget, target)
+        result = _carry_out(network, chosen)
+        tried[order] = result, float(metric(result.model))
+        return tried[order][1] >= floor
+
+    order = smallest_passing(passes, largest_order(network))
+    trials = tuple((one, value) for one, (_, value) in tried.items())
+    return replace(tried[order][0], trials=trials)

@@ -121,6 +121,7 @@ def run_demo(
             orders,
             method=method,
             calibration=calibration if informed else None,
+            allocation="uniform",
             progress=stages.stage(cost, f"compress: {method}{'' if informed else ' (no data)'}"),
         )
         for method, informed, cost in METHODS

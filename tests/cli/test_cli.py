@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hydropress.calibration.plan import Plan
 from hydropress.cli.app import app
 from hydropress.evaluation.metrics import largest_order
 from hydropress.models.checkpoint import load, save
@@ -91,13 +92,26 @@ def test_compress_writes_a_model_and_what_a_report_needs(place):
     assert json.loads((place / "out" / "results.json").read_text()) == result["rows"]
     assert json.loads((place / "out" / "compression.json").read_text())["seed"] == 0
     assert load(place / "out").config.state_size == 8
+    assert (result["allocation"], result["rows"][1]["order"]) == ("global", 2)
+    plan = Plan.load(place / "out" / "plan.json")
+    assert plan.ratio == pytest.approx(result["ratio"])
     page = run_json("report", "out")["report"]
     assert Path(page).read_text().startswith("<!")
     assert not list(place.rglob("*.tmp"))
     # Its own earlier output is replaced.
-    shown = run(*COMPRESS, "--ratio", "0.5", "--out", "out", "--method", "balanced").stdout
+    uniform = ("--method", "balanced", "--allocation", "uniform")
+    shown = run(*COMPRESS, "--ratio", "0.5", "--out", "out", *uniform).stdout
     assert "balanced" in shown
     assert largest_order(load(place / "out")) == 4
+    assert Plan.load(place / "out" / "plan.json").allocation == "uniform"
+
+
+def test_compress_to_a_tolerance(place):
+    command = (*COMPRESS, "--method", "balanced", "--out", "out")
+    result = run_json(*command, "--tolerance", "0.3")
+    assert result["allocation"] == "tolerance"
+    assert 0 < result["ratio"] < 1
+    assert "exactly one" in refused(*command, "--tolerance", "0.3", "--order", "2")
 
 
 def test_compress_without_data_measures_nothing(place):
@@ -140,8 +154,8 @@ def test_seed_of_training_overrides_the_recipe(place):
         (("inspect", "nowhere"), "'nowhere' is not a directory"),
         (("evaluate", "data"), "holds no config.json"),
         (("evaluate", "model", "--data", "nowhere"), "'slice' or a folder"),
-        ((*COMPRESS, "--out", "out"), "exactly one of them"),
-        ((*COMPRESS, "--out", "out", "--ratio", "0.5", "--order", "2"), "exactly one of them"),
+        ((*COMPRESS, "--out", "out"), "exactly one of"),
+        ((*COMPRESS, "--out", "out", "--ratio", "0.5", "--order", "2"), "exactly one of"),
         ((*COMPRESS, "--out", "out", "--ratio", "2"), "ratio=2.0; required"),
         ((*COMPRESS, "--out", "out", "--order", "0"), "order=0; required"),
         ((*COMPRESS, "--out", "out", "--order", "2", "--method", "best"), "required: one of h2"),

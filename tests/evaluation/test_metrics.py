@@ -9,12 +9,14 @@ from hydropress.evaluation.evaluate import evaluate
 from hydropress.evaluation.metrics import (
     accuracy,
     agreement,
+    average_order,
     count_parameters,
     count_ssm_parameters,
     count_states,
     largest_order,
     predict,
 )
+from ragged import compressed_model
 from tiny import tiny_images, tiny_model
 
 
@@ -84,6 +86,10 @@ def test_sizes_by_hand():
     assert count_states(model) == 2 * 4 * 8
     assert largest_order(model) == 8
     assert largest_order(nn.Linear(2, 2)) == 0
+    assert average_order(model) == 8
+    assert average_order(nn.Linear(2, 2)) == 0
+    # Four channels of 8 and four of 0, 1, 2 and 3 states: 38 / 8, rounded.
+    assert average_order(compressed_model()) == 5
 
 
 def test_evaluation_measures_both_models():

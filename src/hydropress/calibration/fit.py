@@ -31,7 +31,7 @@ class CalibratedSettings:
     Attributes
     ----------
     held_out
-        Share of the sequences on which starts are compared.
+        Share of the sequences on which starts and plans are compared.
     energy_penalty
         See :class:`~hydropress.reduction.descent.DescentConfig`; keeps modes from cancelling each
         other, so that fine-tuning can move them.
@@ -47,6 +47,10 @@ class CalibratedSettings:
     half_life: float = 2.0
     search_iterations: int = 15
     polish_iterations: int = 10
+
+    def num_held_out(self, count: int) -> int:
+        """Return how many of the sequences, the last ones, starts and plans are compared on."""
+        return max(1, round(self.held_out * count))
 
     def search(self, length: int) -> DescentConfig:
         """Return the settings of the descent on spectra for sequences of a length."""
@@ -198,63 +202,90 @@ def calibrated_starts(
     return starts
 
 
-def reduce_calibrated(
-    full: SISOSystem,
-    starts: dict[str, Iterate],
-    signals: LayerSignals,
-    settings: CalibratedSettings,
-    *,
-    fits_feedthrough: bool = True,
-) -> CalibratedResult:
-    """Fit a layer's systems to their own data: outputs wanted, inputs of the compressed prefix.
+@dataclass(frozen=True)
+class LayerFit:
+    """The data of K systems, ready for fits of any orders: outputs wanted, inputs they get.
 
-    Residues, D and a bias are refitted for every start; of each system the start with the smallest
-    error on held-out sequences is polished on the exact error over the window.
-
-    Parameters
+    Attributes
     ----------
     full
         Bank of batch shape ``(K,)``.
-    starts
-        From :func:`calibrated_starts`.
     signals
         What the systems get and should return, K rows.
-    fits_feedthrough
-        As in :func:`calibrated_starts`.
+    held_out
+        The last of the sequences, on which starts are compared.
+    statistics, window
+        Normal equations and objective of the others.
+    config
+        Settings of the descent.
     """
-    count, length = signals.inputs.shape[1:]
-    fit, held_out = signals.split(max(1, round(settings.held_out * count)))
-    config = settings.polish(length)
-    statistics = window_statistics(fit)
-    window = _window_objective(full, statistics, fits_feedthrough)
 
-    def assess(iterate: Iterate) -> _Fitted:
-        system = iterate.to_system(torch.zeros_like(full.D), full.time)
-        kernel = system.impulse_response(length)
+    full: SISOSystem
+    signals: LayerSignals
+    held_out: LayerSignals
+    statistics: WindowStatistics
+    window: KernelObjective
+    config: DescentConfig
+
+    @staticmethod
+    def of(
+        full: SISOSystem,
+        signals: LayerSignals,
+        settings: CalibratedSettings,
+        *,
+        fits_feedthrough: bool = True,
+    ) -> "LayerFit":
+        """Do the work that fits of all orders share.
+
+        Parameters
+        ----------
+        fits_feedthrough
+            As in :func:`calibrated_starts`.
+        """
+        count, length = signals.inputs.shape[1:]
+        fit, held_out = signals.split(settings.num_held_out(count))
+        statistics = window_statistics(fit)
+        window = _window_objective(full, statistics, fits_feedthrough)
+        return LayerFit(full, signals, held_out, statistics, window, settings.polish(length))
+
+    def _assess(self, iterate: Iterate) -> _Fitted:
+        system = iterate.to_system(torch.zeros_like(self.full.D), self.full.time)
+        kernel = system.impulse_response(self.signals.inputs.shape[-1])
         kernel[:, 0] += system.D
-        bias = statistics.output_mean - (kernel * statistics.input_means).sum(-1)
-        error = held_out_error(system, bias, held_out)
+        bias = self.statistics.output_mean - (kernel * self.statistics.input_means).sum(-1)
+        error = held_out_error(system, bias, self.held_out)
         return _Fitted(system, bias, torch.where(error.isfinite(), error, torch.inf))
 
-    floor = math.log(config.decay_floor)
-    best, winner = None, torch.zeros_like(full.D, dtype=torch.int64)
-    for index, start in enumerate(starts.values()):
-        floored = replace(start, log_decay=start.log_decay.clamp_min(floor))
-        fitted = assess(refit_residues(window, floored))
-        if best is None:
-            best = fitted
-            continue
-        winner = torch.where(fitted.error < best.error, index, winner)
+    def reduce(self, starts: dict[str, Iterate]) -> CalibratedResult:
+        """Fit the systems to their own data.
+
+        Residues, D and a bias are refitted for every start; of each system the start with the
+        smallest error on held-out sequences is polished on the exact error over the window.
+
+        Parameters
+        ----------
+        starts
+            From :func:`calibrated_starts`, at one order or at one for each system.
+        """
+        floor = math.log(self.config.decay_floor)
+        best, winner = None, torch.zeros_like(self.full.D, dtype=torch.int64)
+        for index, start in enumerate(starts.values()):
+            floored = replace(start, log_decay=start.log_decay.clamp_min(floor))
+            fitted = self._assess(refit_residues(self.window, floored))
+            if best is None:
+                best = fitted
+                continue
+            winner = torch.where(fitted.error < best.error, index, winner)
+            best = fitted.where(fitted.error < best.error, best)
+        assert best is not None
+        polished = descend(self.window, best.iterate(), self.config, time=self.full.time)
+        fitted = self._assess(polished.iterate)
         best = fitted.where(fitted.error < best.error, best)
-    assert best is not None
-    polished = descend(window, best.iterate(), config, time=full.time)
-    fitted = assess(polished.iterate)
-    best = fitted.where(fitted.error < best.error, best)
-    bias = matching_bias(best.system, signals)
-    counts = torch.bincount(winner, minlength=len(starts)).tolist()
-    return CalibratedResult(
-        best.system,
-        bias,
-        held_out_error(best.system, bias, held_out),
-        {name: int(number) for name, number in zip(starts, counts, strict=True)},
-    )
+        bias = matching_bias(best.system, self.signals)
+        counts = torch.bincount(winner, minlength=len(starts)).tolist()
+        return CalibratedResult(
+            best.system,
+            bias,
+            held_out_error(best.system, bias, self.held_out),
+            {name: int(number) for name, number in zip(starts, counts, strict=True)},
+        )

@@ -1,107 +1,28 @@
-"""One layer of a model: from its systems to the layer that replaces it."""
+"""Reduction of one layer on the data that it sees."""
 
-import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hydropress.calibration.fit import (
     CalibratedSettings,
+    LayerFit,
     calibrated_starts,
     held_out_error,
     matching_bias,
-    reduce_calibrated,
 )
-from hydropress.calibration.signals import LayerSignals
+from hydropress.calibration.layer_report import LayerReport
+from hydropress.calibration.sensitivity import gradients_by_system, output_change
+from hydropress.calibration.signals import LayerSignals, predict
 from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_ssm import ModalSSM
-from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.reduce import reduce_path
 from hydropress.systems.assembly import stack
 from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
-
-SHOWN_POLES, SHOWN_CHANNELS, SHOWN_LENGTH, SHOWN_POINTS = 400, 3, 256, 129
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """What happened to one layer.
-
-    Attributes
-    ----------
-    name
-        Path of the layer in the model.
-    order_before, order_after
-        Largest number of real states of a channel.
-    relative_h2_error
-        ‖k - k_r‖ / ‖k‖ of each system, float64, shape ``(directions, H)``.
-    output_error
-        With calibration: root mean square of the output's error on held-out data over the output's
-        standard deviation, shape ``(directions, H)``.
-    starts
-        With calibrated ``h2``: how many systems each start won.
-    full, reduced
-        The systems before and after, batch shape ``(directions, H)``.
-    """
-
-    name: str
-    order_before: int
-    order_after: int
-    relative_h2_error: Tensor
-    output_error: Tensor | None
-    starts: dict[str, int]
-    full: SISOSystem
-    reduced: SISOSystem
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what a report shows: errors, a sample of the poles, a few channels' responses."""
-        errors = self.relative_h2_error.flatten()
-        ranking = errors.argsort()
-        shares = torch.linspace(0.1, 0.9, SHOWN_CHANNELS)
-        chosen = ranking[(shares * (len(ranking) - 1)).long().to(ranking.device)].unique()
-        full, reduced = self.full.reshape(-1), self.reduced.reshape(-1)
-        points = torch.logspace(-3, math.log10(math.pi), SHOWN_POINTS, dtype=torch.float64)
-        circle = torch.exp(1j * points)
-        channels = [
-            {
-                "channel": index,
-                "impulse_full": _rounded(full[index].impulse_response(SHOWN_LENGTH)),
-                "impulse_reduced": _rounded(reduced[index].impulse_response(SHOWN_LENGTH)),
-                "frequency": _rounded(points),
-                "magnitude_full": _rounded(_decibels(full[index].transfer_function(circle))),
-                "magnitude_reduced": _rounded(_decibels(reduced[index].transfer_function(circle))),
-            }
-            for index in chosen.tolist()
-        ]
-        outputs = self.output_error
-        return {
-            "name": self.name,
-            "order_before": self.order_before,
-            "order_after": self.order_after,
-            "relative_h2_error": _rounded(errors),
-            "output_error": None if outputs is None else _rounded(outputs.flatten()),
-            "starts": self.starts,
-            "poles_before": _sampled_poles(full),
-            "poles_after": _sampled_poles(reduced),
-            "channels": channels,
-        }
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [float(f"{value:.6g}") for value in values.tolist()]
-
-
-def _decibels(response: Tensor) -> Tensor:
-    return 20 * torch.log10(response.abs().clamp_min(1e-12))
-
-
-def _sampled_poles(system: SISOSystem) -> list[list[float]]:
-    poles = system.poles[system.states > 0]
-    stride = max(1, -(-len(poles) // SHOWN_POLES))
-    return [[round(pole.real, 7), round(pole.imag, 7)] for pole in poles[::stride].tolist()]
 
 
 def _step_of(layer: LinearSSM) -> Tensor | None:
@@ -111,6 +32,51 @@ def _step_of(layer: LinearSSM) -> Tensor | None:
         return log_step.detach().exp()
     scale = getattr(layer, "step_size", None)
     return None if scale is None else scale.reshape(layer.directions, layer.channels)
+
+
+def _without_states(system: SISOSystem) -> SISOSystem:
+    """Return the systems of order 0, which have their feedthrough only."""
+    return replace(
+        system,
+        exponents=torch.full_like(system.exponents[..., :1], -1),
+        residues=torch.zeros_like(system.residues[..., :1]),
+        states=torch.zeros_like(system.states[..., :1]),
+    )
+
+
+def _kept_where(small: Tensor, full: SISOSystem, start: Iterate) -> Iterate:
+    """Return a start in which systems that are small enough are themselves."""
+    return replace(Iterate.from_system(full), D=full.D).where(small, start)
+
+
+@dataclass(frozen=True)
+class PathErrors:
+    """What each system of a layer loses at each order, all others left as they are.
+
+    Attributes
+    ----------
+    orders
+        R orders, ascending from 0.
+    relative_error
+        Error over the standard deviation of the output on held-out data, or ‖k - k_r‖ / ‖k‖
+        without data, float64, shape ``(K, R)``.
+    changes
+        With data: :func:`~hydropress.calibration.sensitivity.output_change`, shape ``(K, R)``.
+    """
+
+    orders: tuple[int, ...]
+    relative_error: Tensor
+    changes: Tensor | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Reduced systems, batch shape ``(directions, H)``, and the constants at their outputs."""
+
+    system: SISOSystem
+    bias: Tensor
+    output_error: Tensor | None
+    starts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -123,108 +89,213 @@ class LayerReducer:
         The original layer and its path in the model.
     method
         Name of the reduction method.
+    settings
+        How starts are fitted to data.
     reduced
         By order, the systems as the method alone reduces them; empty for calibrated ``h2``.
     starts
         By order, the starts of calibrated ``h2`` for each direction.
-    settings
-        How starts are fitted to data.
     """
 
     name: str
     layer: LinearSSM
     method: str
+    settings: CalibratedSettings
     reduced: dict[int, SISOSystem]
     starts: dict[int, list[dict[str, Iterate]]]
-    settings: CalibratedSettings
 
     @staticmethod
-    def prepare(
-        name: str,
-        layer: LinearSSM,
-        orders: tuple[int, ...],
-        method: str,
-        inputs: Tensor | None,
-        settings: CalibratedSettings,
+    def of(
+        name: str, layer: LinearSSM, method: str, settings: CalibratedSettings
     ) -> "LayerReducer":
-        """Do the work that all orders share.
+        """Return a reducer that has searched no orders yet."""
+        return LayerReducer(name, layer, method, settings, {}, {})
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """The orders searched, ascending."""
+        return tuple(sorted({*self.reduced, *self.starts}))
+
+    def search(self, orders: Sequence[int], inputs: Tensor | None) -> "LayerReducer":
+        """Return a reducer that can reduce to further orders too.
+
+        Parameters
+        ----------
+        orders
+            Searched together.
+        inputs
+            What the layer gets in the original model, shape ``(n, H, L)``, if there are
+            calibration data.
+        """
+        full = self.layer.system()
+        largest = int(full.order.max())
+        wanted = {min(order, largest) for order in orders if order > 0}
+        orders = tuple(sorted(wanted - {*self.orders}))
+        if not orders:
+            return self
+        if self.method == "h2" and inputs is not None:
+            parts = LayerSignals.of(self.layer, inputs, inputs).by_direction(self.layer.directions)
+            starts: dict[int, list[dict[str, Iterate]]] = {order: [] for order in orders}
+            for direction, part in enumerate(parts):
+                bank = full[direction]
+                found = calibrated_starts(
+                    bank, orders, part, self.settings, fits_feedthrough=direction == 0
+                )
+                for order, kinds in found.items():
+                    small = bank.order <= order
+                    starts[order].append(
+                        {kind: _kept_where(small, bank, start) for kind, start in kinds.items()}
+                    )
+            return replace(self, starts={**self.starts, **starts})
+        path = reduce_path(full, method=self.method, orders=orders)
+        reduced = {reduction.order: reduction.system for reduction in path}
+        return replace(self, reduced={**self.reduced, **reduced})
+
+    def _searched(self, orders: Tensor) -> tuple[list[int], Tensor]:
+        """Return the distinct orders to be looked up, and which of them each system has.
+
+        A system of fewer states than any order searched is itself at the next larger one.
+        """
+        available = torch.tensor([0, *self.orders])
+        place = torch.bucketize(orders.cpu(), available).clamp_max(len(available) - 1)
+        distinct, index = available[place].unique(return_inverse=True)
+        return distinct.tolist(), index
+
+    def _starts(self, direction: int, orders: Tensor) -> dict[str, Iterate]:
+        """Return starts of ragged orders for the systems of one direction, ``orders`` (H,)."""
+        distinct, index = self._searched(orders)
+        empty = replace(
+            empty_iterate(len(orders), self.layer.D.device),
+            D=self.layer.system()[direction].D,
+        )
+        kinds = next(iter(self.starts.values()))[direction]
+        rows = index * len(orders) + torch.arange(len(orders))
+        return {
+            kind: stack_iterates(
+                [self.starts[order][direction][kind] if order else empty for order in distinct]
+            )
+            .select(rows.to(empty.D.device))
+            .compact()
+            for kind in kinds
+        }
+
+    def _reduced(self, orders: Tensor) -> SISOSystem:
+        """Return systems of ragged orders as the method alone reduces them."""
+        distinct, index = self._searched(orders)
+        empty = _without_states(self.layer.system())
+        found = stack([self.reduced[order] if order else empty for order in distinct])
+        direction, channel = (torch.arange(size) for size in orders.shape)
+        return found[index, direction[:, None], channel]
+
+    def _fits(self, signals: LayerSignals) -> list[LayerFit]:
+        """Return what fits to data share, for each direction; nothing if the method uses none."""
+        if not self.starts:
+            return []
+        banks = self.layer.system()
+        parts = signals.by_direction(self.layer.directions)
+        return [
+            LayerFit.of(banks[direction], part, self.settings, fits_feedthrough=direction == 0)
+            for direction, part in enumerate(parts)
+        ]
+
+    def _reduce(
+        self, orders: Tensor, signals: LayerSignals | None, fits: list[LayerFit]
+    ) -> _Outcome:
+        """Return systems of the given orders, ``(directions, H)``, fitted to data if there are."""
+        if not fits:
+            system = self._reduced(orders)
+            flat = system.reshape(-1)
+            if signals is None:
+                return _Outcome(system, torch.zeros_like(flat.D), None, {})
+            bias = matching_bias(flat, signals)
+            error = held_out_error(flat, bias, signals).reshape(system.batch_shape)
+            return _Outcome(system, bias, error, {})
+        results = [
+            fit.reduce(self._starts(direction, row))
+            for direction, (fit, row) in enumerate(zip(fits, orders, strict=True))
+        ]
+        return _Outcome(
+            stack([result.system for result in results]),
+            torch.cat([result.bias for result in results]),
+            torch.stack([result.output_error for result in results]),
+            {kind: sum(result.starts[kind] for result in results) for kind in results[0].starts},
+        )
+
+    def errors(self, inputs: Tensor | None, gradients: Tensor | None) -> PathErrors:
+        """Return what each system loses at each order searched.
 
         Parameters
         ----------
         inputs
             What the layer gets in the original model, shape ``(n, H, L)``, if there are
             calibration data.
+        gradients
+            :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
+            sequences, shape ``(P, m, H, L)``.
         """
-        full = layer.system()
-        largest = int(full.order.max())
-        orders = tuple(sorted({min(order, largest) for order in orders}))
-        if method == "h2" and inputs is not None:
-            signals = LayerSignals.of(layer, inputs, inputs).by_direction(layer.directions)
-            each = [
-                calibrated_starts(
-                    full[direction], orders, part, settings, fits_feedthrough=direction == 0
+        full = self.layer.system()
+        flat = full.reshape(-1)
+        signals, fits = None, []
+        if inputs is not None:
+            signals = LayerSignals.of(self.layer, inputs, inputs)
+            fits = self._fits(signals)
+        orders = (0, *self.orders)
+        relative: list[Tensor] = []
+        changes: list[Tensor] = []
+        for order in orders:
+            outcome = self._reduce(torch.full(full.batch_shape, order), signals, fits)
+            if signals is None or outcome.output_error is None:
+                relative.append(relative_h2_error(full, outcome.system).flatten())
+                continue
+            relative.append(outcome.output_error.flatten())
+            if gradients is not None:
+                system = outcome.system.reshape(-1)
+                few = signals.first(gradients.shape[1])
+                outputs = predict(few, system.impulse_response(few.inputs.shape[-1]), system.D)
+                error = outputs + outcome.bias[:, None, None].to(outputs) - few.outputs
+                changes.append(
+                    output_change(gradients_by_system(gradients, self.layer.directions), error)
                 )
-                for direction, part in enumerate(signals)
-            ]
-            starts = {order: [found[order] for found in each] for order in orders}
-            return LayerReducer(name, layer, method, {}, starts, settings)
-        path = reduce_path(full, method=method, orders=orders)
-        reduced = {reduction.order: reduction.system for reduction in path}
-        return LayerReducer(name, layer, method, reduced, {}, settings)
+        # A system that has no more states than the order stays as it is.
+        kept = flat.order[:, None] <= torch.tensor(orders, device=flat.order.device)
+        return PathErrors(
+            orders,
+            torch.where(kept, 0.0, torch.stack(relative, 1)),
+            torch.where(kept, 0.0, torch.stack(changes, 1)) if changes else None,
+        )
 
     def reduce(
-        self, order: int, inputs: Tensor | None, present: Tensor | None
+        self, orders: Tensor, inputs: Tensor | None, present: Tensor | None
     ) -> tuple[ModalSSM, LayerReport]:
         """Return the layer that takes the original's place, and what happened.
 
         Parameters
         ----------
-        order
-            One of the orders prepared; a layer of fewer states keeps them.
+        orders
+            States of each system, int64, shape ``(directions, H)``: 0 or orders searched, or fewer
+            for systems that have no more.
         inputs, present
             What the layer gets in the original model and in the compressed prefix, shape
             ``(n, H, L)``, if there are calibration data.
         """
         full = self.layer.system()
-        order = min(order, int(full.order.max()))
-        shape, flat = full.batch_shape, full.reshape(-1)
-        bias, output_error, starts = torch.zeros_like(flat.D), None, {}
-        if inputs is None or present is None:
-            reduced = self.reduced[order]
-        else:
+        signals, fits = None, []
+        if inputs is not None and present is not None:
             signals = LayerSignals.of(self.layer, inputs, present)
-            if self.starts:
-                results = [
-                    reduce_calibrated(
-                        full[direction], start, part, self.settings, fits_feedthrough=direction == 0
-                    )
-                    for direction, (start, part) in enumerate(
-                        zip(self.starts[order], signals.by_direction(shape[0]), strict=True)
-                    )
-                ]
-                reduced = stack([result.system for result in results])
-                bias = torch.cat([result.bias for result in results])
-                output_error = torch.stack([result.output_error for result in results])
-                starts = {
-                    name: sum(result.starts[name] for result in results)
-                    for name in results[0].starts
-                }
-            else:
-                reduced = self.reduced[order]
-                bias = matching_bias(reduced.reshape(-1), signals)
-                output_error = held_out_error(reduced.reshape(-1), bias, signals).reshape(shape)
-        total_bias = bias.reshape(shape).sum(0)
+            fits = self._fits(signals)
+        outcome = self._reduce(orders, signals, fits)
+        bias = outcome.bias.reshape(full.batch_shape).sum(0)
         if self.layer.bias is not None:
-            total_bias = total_bias + self.layer.bias.detach()
-        replacement = ModalSSM.from_system(reduced, step=_step_of(self.layer), bias=total_bias)
+            bias = bias + self.layer.bias.detach()
+        replacement = ModalSSM.from_system(outcome.system, step=_step_of(self.layer), bias=bias)
         report = LayerReport(
             self.name,
             int(full.order.max()),
-            int(reduced.order.max()),
-            relative_h2_error(full, reduced),
-            output_error,
-            starts,
+            int(outcome.system.order.max()),
+            relative_h2_error(full, outcome.system),
+            outcome.output_error,
+            outcome.starts,
             full,
-            reduced,
+            outcome.system,
         )
         return replacement.to(self.layer.D.dtype), report

@@ -109,6 +109,10 @@ class LayerSignals:
         first, last = slice(None, -held_out), slice(-held_out, None)
         return self._take(first), self._take(last)
 
+    def first(self, count: int) -> "LayerSignals":
+        """Return the first ``count`` sequences."""
+        return self._take(slice(None, count))
+
     def _take(self, index: slice) -> "LayerSignals":
         return LayerSignals(
             self.inputs[:, index], self.original_inputs[:, index], self.outputs[:, index]

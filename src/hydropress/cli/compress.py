@@ -1,6 +1,6 @@
 """``hydropress compress``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,7 +16,17 @@ def compress_command(
     ratio: Annotated[
         float | None, typer.Option("--ratio", help="Share of the SSM states to keep: 0.03125.")
     ] = None,
-    order: Annotated[int | None, typer.Option("--order", help="States per channel.")] = None,
+    order: Annotated[
+        int | None, typer.Option("--order", help="States per channel, on average.")
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option("--tolerance", help="Relative error that every channel may have."),
+    ] = None,
+    allocation: Annotated[
+        Literal["global", "uniform"] | None,
+        typer.Option(help="global: states where they count, the default with data."),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
@@ -35,8 +45,9 @@ def compress_command(
 ) -> None:
     """Replace the model's SSMs by smaller ones, without training.
 
-    Give exactly one of --ratio and --order. The folder receives the model, compression.json and
-    what `hydropress report` needs; with calibration data, accuracy on the test images beside them.
+    Give exactly one of --ratio, --order and --tolerance. The folder receives the model, plan.json
+    (the states of every channel), compression.json and what `hydropress report` needs; with
+    calibration data, accuracy on the test images beside them.
     """
     from hydropress.evaluation.compress_folder import compress_to_folder
     from hydropress.training.process import keep_freed_memory
@@ -48,6 +59,8 @@ def compress_command(
             out,
             ratio=ratio,
             order=order,
+            tolerance=tolerance,
+            allocation=allocation,
             method=method,
             calibration=None if calibration == "none" else calibration,
             samples=samples,

@@ -102,6 +102,7 @@ def summarize(compression: Compression) -> dict[str, Any]:
     return {
         "method": compression.method,
         "calibrated": compression.calibrated,
+        "allocation": compression.plan.allocation,
         "order": compression.order,
         "ratio": compression.ratio,
         "relative_h2_error": compression.relative_h2_error,

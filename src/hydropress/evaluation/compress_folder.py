@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydropress.calibration.targets import Allocation
 from hydropress.compress import Progress, compress
 from hydropress.data.shipped import find_model
 from hydropress.data.sources import CALIBRATION_SAMPLES, calibration_sequences, open_images
@@ -16,6 +17,7 @@ from hydropress.models.checkpoint import load, save
 from hydropress.models.classifier import SequenceClassifier
 
 COMPRESSION = "compression.json"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def compress_to_folder(
     *,
     ratio: float | None = None,
     order: int | None = None,
+    tolerance: float | None = None,
+    allocation: Allocation | None = None,
     method: str = "h2",
     calibration: str | Path | None = None,
     samples: int | None = None,
@@ -53,8 +57,9 @@ def compress_to_folder(
     model
         Directory or shipped name.
     folder
-        Receives the model, ``compression.json``, ``results.json`` and ``details.json``.
-    ratio, order, method
+        Receives the model, ``compression.json``, ``plan.json``, ``results.json`` and
+        ``details.json``.
+    ratio, order, tolerance, allocation, method
         As in :func:`~hydropress.compress.compress`.
     calibration
         Data source as in :func:`~hydropress.data.sources.open_images`: training images to
@@ -76,14 +81,22 @@ def compress_to_folder(
         test = open_images(calibration, "test")
         data = f"{len(test):,} test images; calibrated on {count} training images"
     compression = compress(
-        original, ratio=ratio, order=order, method=method, calibration=sequences, progress=progress
+        original,
+        ratio=ratio,
+        order=order,
+        tolerance=tolerance,
+        allocation=allocation,
+        method=method,
+        calibration=sequences,
+        progress=progress,
     )
     compressed = compression.model
     assert isinstance(compressed, SequenceClassifier)
     comparison = Comparison(original, test, _evaluating(progress, "evaluate the original"))
     comparison.add_compression(compression, _evaluating(progress, "evaluate the result"))
     summary = {"source": str(model), "calibration": data, "seed": seed, **summarize(compression)}
-    size = f"--ratio {ratio}" if order is None else f"--order {order}"
+    given = {"ratio": ratio, "order": order, "tolerance": tolerance, "allocation": allocation}
+    size = " ".join(f"--{name} {value}" for name, value in given.items() if value is not None)
     command = (
         f"hydropress compress {model} {size} --method {method} "
         f"--calibration {calibration or 'none'} --samples {count} --seed {seed}"
@@ -92,11 +105,13 @@ def compress_to_folder(
         write_run(folder, {"command": "compress", "line": command})
         save(compressed, folder)
         write_json(folder / COMPRESSION, summary)
+        compression.plan.save(folder / PLAN)
         write_records(
             folder,
             comparison.rows,
             title=f"{path.name}, compressed to order {compression.order}",
-            subtitle=f"{method}, {compression.ratio:.3g} of the SSM states kept, not retrained",
+            subtitle=f"{method}, {compression.ratio:.3g} of the SSM states kept "
+            f"({compression.plan.allocation} allocation), not retrained",
             command=command,
             data=data,
             seconds=time.monotonic() - clock,

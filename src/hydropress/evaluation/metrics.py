@@ -105,3 +105,9 @@ def count_states(model: nn.Module) -> int:
 def largest_order(model: nn.Module) -> int:
     """Return the largest number of real states that a channel of a model has; 0 without SSMs."""
     return max((int(layer.system().order.max()) for _, layer in linear_ssms(model)), default=0)
+
+
+def average_order(model: nn.Module) -> int:
+    """Return the real states per channel of a model, on average, rounded; 0 without SSMs."""
+    orders = [layer.system().order.flatten() for _, layer in linear_ssms(model)]
+    return round(float(torch.cat(orders).double().mean())) if orders else 0

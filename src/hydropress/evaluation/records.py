@@ -13,10 +13,10 @@ from torch import nn
 
 from hydropress.errors import FileFormatError
 from hydropress.evaluation.metrics import (
+    average_order,
     count_parameters,
     count_ssm_parameters,
     count_states,
-    largest_order,
 )
 from hydropress.models.checkpoint import write_atomically
 
@@ -64,7 +64,7 @@ def result_row(
     return {
         "method": method,
         "calibrated": calibrated,
-        "order": largest_order(model),
+        "order": average_order(model),
         "ratio": count_states(model) / max(1, count_states(original)),
         "ssm_parameters": count_ssm_parameters(model),
         "total_parameters": count_parameters(model),

@@ -1,0 +1,90 @@
+"""What happened to one layer, ready for a report."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hydropress.systems.modal import SISOSystem
+
+SHOWN_POLES, SHOWN_CHANNELS, SHOWN_LENGTH, SHOWN_POINTS = 400, 3, 256, 129
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What happened to one layer.
+
+    Attributes
+    ----------
+    name
+        Path of the layer in the model.
+    order_before, order_after
+        Largest number of real states of a channel.
+    relative_h2_error
+        ‖k - k_r‖ / ‖k‖ of each system, float64, shape ``(directions, H)``.
+    output_error
+        With calibration: root mean square of the output's error on held-out data over the output's
+        standard deviation, shape ``(directions, H)``.
+    starts
+        With calibrated ``h2``: how many systems each start won.
+    full, reduced
+        The systems before and after, batch shape ``(directions, H)``.
+    """
+
+    name: str
+    order_before: int
+    order_after: int
+    relative_h2_error: Tensor
+    output_error: Tensor | None
+    starts: dict[str, int]
+    full: SISOSystem
+    reduced: SISOSystem
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report shows: errors, a sample of the poles, a few channels' responses."""
+        errors = self.relative_h2_error.flatten()
+        ranking = errors.argsort()
+        shares = torch.linspace(0.1, 0.9, SHOWN_CHANNELS)
+        chosen = ranking[(shares * (len(ranking) - 1)).long().to(ranking.device)].unique()
+        full, reduced = self.full.reshape(-1), self.reduced.reshape(-1)
+        points = torch.logspace(-3, math.log10(math.pi), SHOWN_POINTS, dtype=torch.float64)
+        circle = torch.exp(1j * points)
+        channels = [
+            {
+                "channel": index,
+                "impulse_full": _rounded(full[index].impulse_response(SHOWN_LENGTH)),
+                "impulse_reduced": _rounded(reduced[index].impulse_response(SHOWN_LENGTH)),
+                "frequency": _rounded(points),
+                "magnitude_full": _rounded(_decibels(full[index].transfer_function(circle))),
+                "magnitude_reduced": _rounded(_decibels(reduced[index].transfer_function(circle))),
+            }
+            for index in chosen.tolist()
+        ]
+        outputs = self.output_error
+        return {
+            "name": self.name,
+            "order_before": self.order_before,
+            "order_after": self.order_after,
+            "relative_h2_error": _rounded(errors),
+            "output_error": None if outputs is None else _rounded(outputs.flatten()),
+            "starts": self.starts,
+            "poles_before": _sampled_poles(full),
+            "poles_after": _sampled_poles(reduced),
+            "channels": channels,
+        }
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [float(f"{value:.6g}") for value in values.tolist()]
+
+
+def _decibels(response: Tensor) -> Tensor:
+    return 20 * torch.log10(response.abs().clamp_min(1e-12))
+
+
+def _sampled_poles(system: SISOSystem) -> list[list[float]]:
+    poles = system.poles[system.states > 0]
+    stride = max(1, -(-len(poles) // SHOWN_POLES))
+    return [[round(pole.real, 7), round(pole.imag, 7)] for pole in poles[::stride].tolist()]
