@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hydropress import SISOSystem
+from hydropress.systems.modal import SISOSystem
 
 Real = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
