@@ -151,5 +151,3 @@ def error_of(full: ModalSystem, reduced: Any) -> float:
 def own_error(model: Any, reduced: Any) -> float:
     """Return the same by pyMOR's own norm: a Lyapunov equation for the difference."""
     return float((model - reduced).h2_norm() / model.h2_norm())
-
-
