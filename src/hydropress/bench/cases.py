@@ -145,6 +145,12 @@ def _example_cases(config: ReduceConfig) -> list[Case]:
             return Full(to_bank(model), model)
 
     return [
-        Case(name, example.title, example.orders, partial(make, name))
+        Case(
+            name,
+            example.title,
+            tuple(order for order in example.orders if order <= max(config.orders)),
+            partial(make, name),
+        )
         for name, example in example_models().items()
+        if example.states <= config.largest_example
     ]

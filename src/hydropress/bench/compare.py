@@ -118,7 +118,7 @@ def _rival_row(full: Full, order: int, method: str, config: ReduceConfig) -> Row
     with rivals.quietly(config.seed):
         for channel in channels:
             one = full.system[channel]
-            model = rivals.to_model(one) if full.model is None else full.model
+            model = rivals.to_model(one) if full.model is None else rivals.fresh(full.model)
             found.append(_rival_result(one, model, order, method))
     failures = [one["failure"] for one in found if one["failure"] is not None]
     return {

@@ -17,7 +17,7 @@ class ReduceConfig:
     groups
         Which systems are compared.
     orders
-        To which banks and layers are reduced; examples with few states stop at half of them.
+        To which banks and layers are reduced; those above half of the states are left out.
     channels
         Of each bank in the comparison.
     pymor_channels
@@ -26,6 +26,8 @@ class ReduceConfig:
         Real states of the MIMO layers.
     mimo_width
         Their inputs and outputs.
+    largest_example
+        States up to which pyMOR's examples take part.
     exhaustive_channels
         On which order 2 is searched exhaustively.
     restart_channels, restarts, restart_orders
@@ -49,6 +51,7 @@ class ReduceConfig:
     pymor_channels: int = 2
     mimo_states: tuple[int, ...] = (32, 64)
     mimo_width: int = 8
+    largest_example: int = 2000
     exhaustive_channels: int = 2048
     restart_channels: int = 256
     restarts: int = 100
@@ -76,20 +79,21 @@ class ReduceConfig:
         """Return a run of about a minute: every part, on few systems."""
         return ReduceConfig(
             seed=seed,
-            orders=(2, 4, 8),
-            channels=4,
+            orders=(2, 8),
+            channels=2,
             pymor_channels=1,
             mimo_states=(32,),
             mimo_width=4,
+            largest_example=200,
             exhaustive_channels=64,
             restart_channels=8,
             restarts=20,
-            speed_channels=256,
+            speed_channels=128,
             irka_channels=4,
-            path_channels=8,
-            growth_channels=(64, 128, 256),
+            path_channels=4,
+            growth_channels=(32, 64, 128),
             growth_states=(16, 32, 64),
-            growth_bank=64,
+            growth_bank=32,
             rounds=1,
         )
 

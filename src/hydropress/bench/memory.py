@@ -9,7 +9,7 @@ import ctypes
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ def read_status(name: str) -> int | None:
 
 
 @contextmanager
-def peak_growth() -> Iterator[Growth]:
+def peak_growth() -> Generator[Growth]:
     """Measure by how much the resident memory grows at its peak within a block."""
     growth = Growth()
     _give_back()

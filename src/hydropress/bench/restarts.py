@@ -1,4 +1,4 @@
-"""Random restarts of the descent: does any of them find a better optimum?
+"""Random restarts of the descent, to see whether any of them finds a better optimum.
 
 Starts are drawn around the poles of the full system, since that is where reduced poles end: modes
 picked at random (by energy in every other start, else all alike), each moved in frequency by about

@@ -5,7 +5,7 @@ Imported only if it is installed; every function here needs it.
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,6 +30,8 @@ class Example:
     ----------
     title
         For the reader.
+    states
+        Its order.
     orders
         To which it is reduced.
     make
@@ -37,6 +39,7 @@ class Example:
     """
 
     title: str
+    states: int
     orders: tuple[int, ...]
     make: Callable[[], Any]
 
@@ -51,25 +54,29 @@ def example_models() -> dict[str, Example]:
 
     small, large = (2, 4, 6, 8, 10), (2, 4, 6, 10, 16)
     return {
-        "penzl": Example("Penzl, order 1006", (2, 6, 10), examples.penzl_example),
+        "penzl": Example("Penzl, order 1006", 1006, (2, 6, 10), examples.penzl_example),
         "penzl-mimo": Example(
             "Penzl, order 106, 2 inputs, 3 outputs",
+            106,
             large,
             lambda: examples.penzl_mimo_example(106),
         ),
         "msd": Example(
             "Mass-spring-damper, order 60",
+            60,
             large,
             lambda: examples.msd_example(60, 1, as_lti=True),
         ),
         "msd-mimo": Example(
             "Mass-spring-damper, order 60, 2 inputs and outputs",
+            60,
             large,
             lambda: examples.msd_example(60, 2, as_lti=True),
         ),
-        "heat-1d": Example("Heat equation, 1D, order 51", small, heat_in_one_dimension),
+        "heat-1d": Example("Heat equation, 1D, order 51", 51, small, heat_in_one_dimension),
         "heat-2d": Example(
             "Heat equation, 2D, order 61",
+            61,
             small,
             lambda: examples.heat_equation_non_parametric_example(0.2).to_lti(),
         ),
@@ -77,7 +84,7 @@ def example_models() -> dict[str, Example]:
 
 
 @contextmanager
-def quietly(seed: int) -> Iterator[None]:
+def quietly(seed: int) -> Generator[None]:
     """Silence pyMOR's log and seed its random starts."""
     logger: Any = import_module("pymor.core.logger")
     random: Any = import_module("pymor.tools.random")
@@ -97,6 +104,11 @@ def to_model(system: ModalSystem) -> Any:
     models: Any = import_module("pymor.models.iosys")
     A, B, C, _ = (matrix.numpy() for matrix in system.to_state_space())
     return models.LTIModel.from_matrices(A, B, C)
+
+
+def fresh(model: Any) -> Any:
+    """Return a copy without the Gramians that pyMOR keeps with a model: they would save time."""
+    return model.with_(name=f"copy of {model.name}")
 
 
 @dataclass(frozen=True)
