@@ -28,7 +28,8 @@ def error_figure(case: dict[str, Any], styles: dict[str, MethodStyle]) -> Figure
     series: dict[str, list[tuple[int, float]]] = {}
     for row in case["rows"]:
         finite = sorted(value for value in row["errors"] if value is not None and value > 0)
-        if finite:
+        # What reduced some of the systems only has another median.
+        if finite and len(row["errors"]) == case["channels"]:
             place = (row["order"], finite[len(finite) // 2])
             series.setdefault(row["method"], []).append(place)
     names = sorted(series, key=lambda name: styles[name].rank, reverse=True)
@@ -48,12 +49,19 @@ def error_figure(case: dict[str, Any], styles: dict[str, MethodStyle]) -> Figure
 
 
 def _scale(heights: list[float]) -> dict[str, Any]:
+    """Lay out the axis: decades where there are several, else at least a few round numbers."""
     axis = log_axis(heights, 0.08)
-    if math.log10(max(heights) / min(heights)) > 3:
-        low, high = (math.floor(axis["range"][0]), math.ceil(axis["range"][1]))
-        decades = range(low, high + 1, max(1, (high - low) // 5))
+    low, high = axis["range"]
+    if high - low > 3:
+        ends = math.floor(low), math.ceil(high)
+        decades = range(ends[0], ends[1] + 1, max(1, (ends[1] - ends[0]) // 5))
         axis["tickvals"] = [10.0**decade for decade in decades]
         axis["ticktext"] = [f"10<sup>{decade}</sup>".replace("-", "−") for decade in decades]
+    elif len(axis["tickvals"]) < 3:
+        digits = max(1, 1 - math.floor(math.log10(10**high - 10**low)))
+        places = [10 ** (low + (high - low) * share) for share in (0.1, 0.5, 0.9)]
+        axis["tickvals"] = sorted({round(place, digits) for place in places})
+        axis["ticktext"] = [f"{tick:g}" for tick in axis["tickvals"]]
     return axis
 
 
