@@ -55,7 +55,7 @@ def _largest(full: ModalSystem, reduced: ModalSystem, norm: float) -> float:
         np.concatenate(pair, 0) for pair in zip(_all(full), _all(reduced, -1), strict=True)
     )
     value, slope = _moments(s[:, None] + poles, full.time)
-    size = np.sqrt(_squares(-2 * s.real, full.time)) * norm
+    size = np.sqrt(_squares(-2 * np.real(s), full.time)) * norm
     K = np.einsum("in,np,nm->ipm", value, left, right)
     derivative = np.einsum("in,ip,np,nm,im->i", slope, c, left, right, b, optimize=True)
     length_b, length_c = (np.linalg.norm(vectors, axis=1) for vectors in (b, c))

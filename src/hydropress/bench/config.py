@@ -36,6 +36,8 @@ class ReduceConfig:
         Channels of the bank whose reduction is timed.
     irka_channels, path_channels
         Channels that pyMOR's IRKA and the whole path get; their times are scaled.
+    path_order
+        Largest order of the path.
     growth_channels, growth_states
         Sizes between which the growth of the time is fitted.
     growth_bank
@@ -59,6 +61,7 @@ class ReduceConfig:
     speed_channels: int = 3072
     irka_channels: int = 64
     path_channels: int = 256
+    path_order: int = 32
     growth_channels: tuple[int, ...] = (256, 512, 1024, 2048, 3072)
     growth_states: tuple[int, ...] = (16, 32, 64, 128)
     growth_bank: int = 512

@@ -18,7 +18,6 @@ from hydropress.systems.modal import SISOSystem
 Step = Callable[[float], None]
 PATIENCE = 20.0
 """Seconds after which a timing is not repeated."""
-PATH_ORDER = 32
 WARM_UP = 4
 
 
@@ -85,13 +84,13 @@ def _time_irka(
 
 
 def time_path(config: ReduceConfig, step: Step) -> dict[str, Any]:
-    """Time the whole path 2, 4, …, 32 on a discrete bank."""
+    """Time the whole path 2, 4, …, ``path_order`` on a discrete bank."""
     full = bank(new_layer(config.speed_channels, config.seed))[: config.path_channels]
-    seconds, _ = _least(lambda: reduce_path(full, PATH_ORDER), full, 1)
+    seconds, _ = _least(lambda: reduce_path(full, config.path_order), full, 1)
     step(1.0)
     scale = config.speed_channels / len(full.D)
     return {
-        "orders": list(range(2, PATH_ORDER + 1, 2)),
+        "orders": list(range(2, config.path_order + 1, 2)),
         "channels": len(full.D),
         "seconds": seconds[0],
         "seconds_for_all": seconds[0] * scale,
