@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hydropress.data.images import ImageSequences
 from hydropress.bench.config import ReduceConfig
+from hydropress.data.images import ImageSequences
 from hydropress.models.classifier import ClassifierConfig, SequenceClassifier
 
 CONFIG = ClassifierConfig(channels=4, num_layers=2, state_size=8)

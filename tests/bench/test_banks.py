@@ -39,7 +39,7 @@ def test_a_mixed_bank_has_all_kinds_and_every_trained_channel_of_a_large_one():
     small, large = mixed_bank(18, seed=0), mixed_bank(2048, seed=0)
     assert (len(small.D), len(large.D)) == (18, 2048)
     trained = joined([bank(layer) for layer in trained_layers()])
-    assert bool((large.exponents[:128] == trained.exponents).all())
+    assert bool((large.exponents[: len(trained.D)] == trained.exponents).all())
     # The rest: Lin, Inv, LegS, whose frequencies over decays differ.
-    ratios = [float((large.exponents[k].imag / large.decay[k]).max()) for k in (200, 1000, 1900)]
+    ratios = [float((large.exponents[k].imag / large.decay[k]).max()) for k in (300, 1200, 1900)]
     assert len({round(ratio) for ratio in ratios}) == 3

@@ -58,11 +58,10 @@ def joined(banks: list[SISOSystem]) -> SISOSystem:
 def mixed_bank(channels: int, seed: int) -> SISOSystem:
     """Return that many discrete channels: the trained ones first, then S4D at initialisation.
 
-    A sixteenth, at least, are trained (128 of 2,048: all there are); the rest are Lin, Inv and
-    LegS in equal parts.
+    An eighth are trained (256 of 2,048: all there are), the rest Lin, Inv and LegS in equal parts.
     """
     trained = joined([bank(layer) for layer in trained_layers()])
-    count = min(len(trained.D), max(1, channels // 16))
+    count = min(len(trained.D), max(1, channels // 8))
     # Evenly from all layers.
     chosen = torch.linspace(0, len(trained.D) - 1, count).round().long()
     parts = [trained[chosen]]

@@ -87,7 +87,7 @@ def _never_worse(comparison: list[Row], rivals: Iterable[str], name: str, whom: 
                     place = f"{case['case']}, channel {channel}, order {row['order']}"
                     text = f"{place}: {ours:.10g} against {error:.10g} of {row['method']}"
                     beaten.append((ours / error - 1 if error else math.inf, text))
-    worst = f"; the worst by {100 * max(beaten)[0]:.2g} %" if beaten else ""
+    worst = f"; the worst by {100 * max(beaten)[0]:.3g} %" if beaten else ""
     return Check(
         name,
         f"h2 is never worse than {whom}, by more than {BEATEN:g} relative",
