@@ -27,8 +27,9 @@ import torch
 from record import load_layers, make_parser, parse, quantiles, synthetic_bank, write_record
 from torch import Tensor
 
-from hydropress import SISOSystem, reduce_path
+from hydropress import reduce_path
 from hydropress.bench.exhaustive import Bank, search
+from hydropress.systems.modal import SISOSystem
 
 CLOSE = 1e-6
 """Of the full system's norm: how far from the best still counts as the best."""

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 import hydropress
-from hydropress import SISOSystem
 from hydropress.data.shipped import find_model, shipped_models
 from hydropress.models.checkpoint import load
 from hydropress.models.layer import LinearSSM
 from hydropress.models.s4d import S4D, Initialization
+from hydropress.systems.modal import SISOSystem
 from hydropress.training.process import use_threads
 
 

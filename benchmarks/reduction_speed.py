@@ -33,9 +33,10 @@ from pymor.reductors.h2 import IRKAReductor
 from pymor.tools.random import new_rng
 from record import load_layers, make_parser, parse, quantiles, write_record
 
-from hydropress import ModalSystem, SISOSystem, reduce
+from hydropress import ModalSystem, reduce
 from hydropress.bench.banks import bank, joined
 from hydropress.models.s4d import S4D
+from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
 
 ORDER = 2

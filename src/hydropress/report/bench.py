@@ -1,5 +1,6 @@
 """The report of a benchmark as one HTML page that needs no network."""
 
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from hydropress.errors import DataNotFoundError, FileFormatError
-from hydropress.report.bench_figures import error_figure, growth_figure, speed_figure
+from hydropress.report.bench_figures import BARS, error_figure, growth_figure, speed_figure
 from hydropress.report.html import REPORT, TEMPLATES, script_json
 from hydropress.report.methods import MethodStyle, Palette
 from hydropress.report.records import read_json
@@ -74,6 +75,7 @@ def render_bench(record: dict[str, Any]) -> str:
         legend=sorted(set(styles.values()), key=lambda style: style.rank),
         certificate=list(CERTIFICATE.values()),
         growths=list(GROWTHS.items()),
+        bars=list(BARS.values()),
         timings=_timings(record),
         created=moment(record.get("created") or ""),
         duration=seconds(record.get("seconds")),
@@ -183,7 +185,7 @@ def _row(row: dict[str, Any], style: MethodStyle, rows: list[dict[str, Any]]) ->
         "first": row["method"] == "h2",
         "median": error(_median(errors)),
         "largest": error(max(errors, default=None)),
-        "ratio": f"{_median(ratios):.3f}" if ratios else MISSING,
+        "ratio": f"{statistics.median(ratios):.3f}" if ratios else MISSING,
         "least_ratio": f"{min(ratios):.6f}" if ratios else MISSING,
         "systems": count(len(row["errors"])),
         "converged": MISSING if converged is None else count(converged),
@@ -198,8 +200,7 @@ def _finite(values: list[float | None]) -> list[float]:
 
 
 def _median(values: list[float]) -> float | None:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2] if ordered else None
+    return statistics.median(values) if values else None
 
 
 def _timings(record: dict[str, Any]) -> list[tuple[str, str, str, str]]:

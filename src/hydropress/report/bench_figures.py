@@ -1,6 +1,7 @@
 """The figures of a benchmark's report, as plotly figures in plain dictionaries."""
 
 import math
+import statistics
 from html import escape
 from typing import Any
 
@@ -27,10 +28,10 @@ def error_figure(case: dict[str, Any], styles: dict[str, MethodStyle]) -> Figure
     """
     series: dict[str, list[tuple[int, float]]] = {}
     for row in case["rows"]:
-        finite = sorted(value for value in row["errors"] if value is not None and value > 0)
+        finite = [value for value in row["errors"] if value is not None and value > 0]
         # What reduced some of the systems only has another median.
         if finite and len(row["errors"]) == case["channels"]:
-            place = (row["order"], finite[len(finite) // 2])
+            place = (row["order"], statistics.median(finite))
             series.setdefault(row["method"], []).append(place)
     names = sorted(series, key=lambda name: styles[name].rank, reverse=True)
     data = [_line(series[name], styles[name]) for name in names]
@@ -110,8 +111,6 @@ def speed_figure(parts: list[dict[str, Any]]) -> Figure:
     axis["range"][0] = min(axis["range"][0], math.log10(min(heights)) - 0.5)
     layout = {
         "barmode": "group",
-        "showlegend": True,
-        "legend": {"orientation": "h", "y": 1.16, "x": 0},
         "xaxis": {},
         "yaxis": {"title": {"text": "Seconds (log scale)"}} | axis,
     }
@@ -136,6 +135,6 @@ def growth_figure(part: dict[str, Any], name: str) -> Figure:
         "data": data,
         "layout": {
             "xaxis": {"title": {"text": title}} | log_axis(sizes, 0.08, exact=True),
-            "yaxis": {"title": {"text": "Seconds"}} | log_axis([*seconds, *fitted], 0.12),
+            "yaxis": {"title": {"text": "Seconds"}} | _scale([*seconds, *fitted]),
         },
     }
