@@ -7,9 +7,9 @@ orders, and two questions are asked:
    from sampled kernels, not from the library's closed forms.  The last column is the largest energy
    of a mode over its system's: how far modes cancel each other.
 2. At order 2, is the error of `h2` within 1e-6 (of the full norm) of the best that an exhaustive
-   search finds?  The search (exhaustive_search.py) shares no code with the library: a dense grid
-   over conjugate pairs, dense grids over two real poles of either sign, the best local optima of
-   each polished to convergence.  It never starts from the answer of `h2`.
+   search finds?  The search (hydropress.bench.exhaustive) shares no code with the engine: a dense
+   grid over conjugate pairs, dense grids over two real poles of either sign, the best local optima
+   of each polished to convergence.  It never starts from the answer of `h2`.
 
     python benchmarks/exhaustive.py                      # the model in the package
     python benchmarks/exhaustive.py --model DIR
@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from exhaustive_search import Bank, search
 from record import load_layers, make_parser, parse, quantiles, synthetic_bank, write_record
 from torch import Tensor
 
 from hydropress import reduce_path
+from hydropress.bench.exhaustive import Bank, search
 from hydropress.systems.modal import SISOSystem
 
 CLOSE = 1e-6

@@ -34,6 +34,7 @@ from pymor.tools.random import new_rng
 from record import load_layers, make_parser, parse, quantiles, write_record
 
 from hydropress import ModalSystem, reduce
+from hydropress.bench.banks import bank, joined
 from hydropress.models.s4d import S4D
 from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
@@ -45,29 +46,10 @@ CHECKED = 8
 """Channels on which IRKA's error is also taken from pyMOR's own H² norm."""
 
 
-def continuous_bank(layer: S4D) -> SISOSystem:
-    """Return a layer's channels before discretisation: poles λ and residues C, B being 1."""
-    with torch.no_grad():
-        decay = layer.log_decay.double().exp()
-        poles = torch.complex(-decay, layer.frequency.double().abs())
-        residues = torch.view_as_complex(layer.C[0].double())
-        residues = torch.where(layer.frequency < 0, residues.conj(), residues)
-    return ModalSystem.from_exponents(
-        poles, residues, torch.full(poles.shape, 2), time="continuous"
-    )
-
-
-def joined(banks: list[SISOSystem], channels: int) -> SISOSystem:
+def repeated(banks: list[SISOSystem], channels: int) -> SISOSystem:
     """Return that many channels of several banks, one after the other, repeated as needed."""
-    total = sum(len(bank.D) for bank in banks)
-    together = ModalSystem.from_exponents(
-        torch.cat([bank.exponents for bank in banks]),
-        torch.cat([bank.residues for bank in banks]),
-        torch.cat([bank.states for bank in banks]),
-        torch.cat([bank.D for bank in banks]),
-        time=banks[0].time,
-    )
-    return together[torch.arange(channels) % total]
+    together = joined(banks)
+    return together[torch.arange(channels) % len(together.D)]
 
 
 def pymor_model(system: SISOSystem) -> LTIModel:
@@ -133,8 +115,8 @@ def main() -> None:
     s4d = [layer for layer in layers if isinstance(layer, S4D) and not layer.has_real_poles]
     if len(s4d) < len(layers):
         raise SystemExit(f"{options.model}: not all layers are S4D with complex poles")
-    discrete = joined([layer.system()[0] for layer in s4d], options.channels)
-    continuous = joined([continuous_bank(layer) for layer in s4d], options.channels)
+    discrete = repeated([bank(layer) for layer in s4d], options.channels)
+    continuous = repeated([bank(layer, "continuous") for layer in s4d], options.channels)
     models = [pymor_model(continuous[channel]) for channel in range(options.channels)]
 
     # Libraries load and threads start outside the timing.
@@ -145,9 +127,9 @@ def main() -> None:
     errors: dict[str, list[float]] = {}
     irka: dict[str, Any] = {}
     for _ in range(options.rounds):
-        for name, bank in (("discrete", discrete), ("continuous", continuous)):
+        for name, full in (("discrete", discrete), ("continuous", continuous)):
             began = time.perf_counter()
-            reduction = reduce(bank, ORDER, method="h2")
+            reduction = reduce(full, ORDER, method="h2")
             seconds[name].append(time.perf_counter() - began)
             errors[name] = reduction.relative_error.tolist()
         began = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hydropress.bench.config import ReduceConfig
 from hydropress.data.images import ImageSequences
 from hydropress.models.classifier import ClassifierConfig, SequenceClassifier
 
@@ -62,3 +63,25 @@ def write_slice(path: Path, train: int = 48, test: int = 20) -> Path:
         test_labels=test_labels,
     )
     return path
+
+
+def tiny_benchmark() -> ReduceConfig:
+    """Every part of a benchmark, in seconds."""
+    return ReduceConfig(
+        groups=("mimo",),
+        orders=(2,),
+        mimo_states=(8,),
+        mimo_width=2,
+        exhaustive_channels=2,
+        restart_channels=2,
+        restarts=4,
+        restart_orders=(4,),
+        speed_channels=4,
+        irka_channels=1,
+        path_channels=2,
+        path_order=4,
+        growth_channels=(2, 4),
+        growth_states=(4, 8),
+        growth_bank=2,
+        rounds=1,
+    )

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hydropress.cli.bench import bench_app
 from hydropress.cli.compress import compress_command
 from hydropress.cli.demo import demo_command
 from hydropress.cli.evaluate import evaluate_command
@@ -51,3 +52,4 @@ app.command("finetune")(finetune_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
+app.add_typer(bench_app, name="bench")

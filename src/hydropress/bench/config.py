@@ -1,0 +1,108 @@
+"""How large a benchmark of the reduction engine is."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+GROUPS = ("s4d", "trained", "mimo", "pymor")
+
+
+@dataclass(frozen=True)
+class ReduceConfig:
+    """Sizes of ``hydropress bench reduce``; the defaults are those of a full run.
+
+    Attributes
+    ----------
+    seed
+        Determines banks, layers and random starts.
+    groups
+        Which systems are compared.
+    orders
+        To which banks and layers are reduced; those above half of the states are left out.
+    channels
+        Of each bank in the comparison.
+    pymor_channels
+        Of each continuous bank, that pyMOR's methods reduce too.
+    mimo_states
+        Real states of the MIMO layers.
+    mimo_width
+        Their inputs and outputs.
+    largest_example
+        States up to which pyMOR's examples take part.
+    exhaustive_channels
+        On which order 2 is searched exhaustively.
+    restart_channels, restarts, restart_orders
+        Random restarts of the descent: on how many channels, how many each, to which orders.
+    speed_channels
+        Channels of the bank whose reduction is timed.
+    irka_channels, path_channels
+        Channels that pyMOR's IRKA and the whole path get; their times are scaled.
+    path_order
+        Largest order of the path.
+    growth_channels, growth_states
+        Sizes between which the growth of the time is fitted.
+    growth_bank
+        Channels of the banks of growing state size.
+    rounds
+        Of each timing the least of so many counts.
+    """
+
+    seed: int = 0
+    groups: tuple[str, ...] = GROUPS
+    orders: tuple[int, ...] = (2, 4, 8, 16, 32)
+    channels: int = 32
+    pymor_channels: int = 2
+    mimo_states: tuple[int, ...] = (32, 64)
+    mimo_width: int = 8
+    largest_example: int = 2000
+    exhaustive_channels: int = 2048
+    restart_channels: int = 256
+    restarts: int = 100
+    restart_orders: tuple[int, ...] = (4, 8)
+    speed_channels: int = 3072
+    irka_channels: int = 64
+    path_channels: int = 256
+    path_order: int = 32
+    growth_channels: tuple[int, ...] = (256, 512, 1024, 2048, 3072)
+    growth_states: tuple[int, ...] = (16, 32, 64, 128)
+    growth_bank: int = 512
+    rounds: int = 2
+
+    @staticmethod
+    def full(seed: int = 0, *, every_channel: bool = False) -> "ReduceConfig":
+        """Return the full run; with ``every_channel`` nothing is scaled from a sample."""
+        config = ReduceConfig(seed=seed)
+        if not every_channel:
+            return config
+        return ReduceConfig(
+            seed=seed, irka_channels=config.speed_channels, path_channels=config.speed_channels
+        )
+
+    @staticmethod
+    def quick(seed: int = 0) -> "ReduceConfig":
+        """Return a run of about a minute: every part, on few systems."""
+        return ReduceConfig(
+            seed=seed,
+            orders=(2, 8),
+            channels=2,
+            pymor_channels=1,
+            mimo_states=(32,),
+            mimo_width=4,
+            largest_example=200,
+            exhaustive_channels=64,
+            restart_channels=8,
+            restarts=20,
+            speed_channels=128,
+            irka_channels=4,
+            path_channels=4,
+            growth_channels=(32, 64, 128),
+            growth_states=(16, 32, 64),
+            growth_bank=32,
+            rounds=1,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }

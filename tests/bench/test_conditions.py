@@ -1,0 +1,70 @@
+"""Interpolation conditions against sums of sampled kernels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hydropress.bench.conditions import interpolation_residuals
+from hydropress.reduction.reduce import reduce
+from reduction.mimo import mimo_bank
+from strategies import seeded_bank
+
+SAMPLES = 4000
+
+
+def summed_residual(full, reduced) -> float:
+    """The largest of ‖K b‖, ‖Kᵀ c‖, |cᵀ K' b|, scaled, from samples of discrete kernels."""
+    E = (full.impulse_response(SAMPLES) - reduced.impulse_response(SAMPLES)).numpy()
+    k = full.impulse_response(SAMPLES).numpy()
+    size = np.sqrt((k**2).sum())
+    t = np.arange(SAMPLES)
+    found = []
+    for s, b, c, states in zip(
+        reduced.exponents.numpy(),
+        reduced.B.numpy(),
+        reduced.C.numpy().T,
+        reduced.states.numpy(),
+        strict=True,
+    ):
+        if states == 0:
+            continue
+        mode = np.exp(s * t)
+        K, slope = (E * mode).sum(-1), (E * t * mode).sum(-1)
+        norms = np.sqrt((abs(mode) ** 2).sum()), np.sqrt((abs(t * mode) ** 2).sum())
+        b_size, c_size = np.linalg.norm(b), np.linalg.norm(c)
+        found += [
+            np.linalg.norm(K @ b) / (b_size * norms[0]),
+            np.linalg.norm(c @ K) / (c_size * norms[0]),
+            abs(c @ slope @ b) / (b_size * c_size * norms[1]),
+        ]
+    return max(found) / size
+
+
+def test_residuals_are_those_of_the_sampled_kernels():
+    full = mimo_bank((2,), 4, 2, seed=11)
+    for method in ("balanced", "modal"):
+        reduced = reduce(full, 4, method).system
+        actual = interpolation_residuals(full, reduced)
+        for row in range(2):
+            expected = summed_residual(full[row], reduced[row])
+            assert expected > 1e-3
+            assert actual[row] == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("time", ["discrete", "continuous"])
+@pytest.mark.parametrize("make", [mimo_bank, seeded_bank])
+def test_an_optimum_meets_them_and_its_neighbour_does_not(make, time):
+    full = make((2,), 4, 1, time=time, seed=12)
+    result = reduce(full, 4)
+    assert bool(result.converged.all())
+    assert interpolation_residuals(full, result.system).max() < 1e-6
+    moved = replace(result.system, exponents=result.system.exponents * 1.01)
+    assert interpolation_residuals(full, moved).min() > 1e-5
+
+
+def test_a_system_without_states_has_nothing_to_meet():
+    full = seeded_bank((1,), 2, seed=1)
+    empty = replace(full, states=torch.zeros_like(full.states))
+    assert interpolation_residuals(full, empty)[0] == 0

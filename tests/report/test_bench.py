@@ -1,0 +1,169 @@
+"""The benchmark's page: complete, self-contained, safe."""
+
+import copy
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from plotly.offline import get_plotlyjs
+
+from hydropress.errors import DataNotFoundError, FileFormatError
+from hydropress.report.bench import headline, render_bench, write_bench_report
+
+HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/a.png>"
+
+
+def row(method: str, order: int, errors: list[float | None], **extra: Any) -> dict[str, Any]:
+    return {
+        "method": method,
+        "order": order,
+        "errors": errors,
+        "seconds": 0.1234,
+        "memory_bytes": 5_000_000,
+        "stationarity": None,
+        "certificate": None,
+    } | extra
+
+
+def record(title: str = "A bank") -> dict[str, Any]:
+    certificate = {"stationarity": 1e-11, "lower_bound": 0.31, "spread": 0.02}
+    rows = [
+        row("h2", 2, [0.8, 0.6], certificate=certificate),
+        row("balanced", 2, [0.9, 0.6]),
+        row("h2", 4, [0.5, 0.4], stationarity={"converged": 2}),
+        row("balanced", 4, [0.7, None]),
+        row("pymor-irka", 4, [0.55], memory_bytes=None, converged=1),
+    ]
+    growth = {"sizes": [64, 128, 256], "seconds": [0.5, 1.0, 2.0], "exponent": 1.0}
+    return {
+        "benchmark": "reduce",
+        "title": "Reduction engine",
+        "command": "hydropress bench reduce --out here",
+        "checks": [
+            {"name": "a", "claim": "It holds", "figure": "1", "passed": True, "offenders": []},
+            {"name": "b", "claim": title, "figure": "2", "passed": False, "offenders": [title]},
+            {"name": "c", "claim": "Unknown", "figure": "-", "passed": None, "offenders": []},
+        ],
+        "comparison": [
+            {
+                "case": "bank",
+                "title": title,
+                "time": "continuous",
+                "channels": 2,
+                "order": 64,
+                "rows": rows,
+            }
+        ],
+        "speed": [
+            {
+                "order": 2,
+                "channels": 3072,
+                "discrete": {"seconds": [2.0, 1.5], "median_error": 0.9},
+                "continuous": {"seconds": [0.7], "median_error": 0.9},
+                "irka": {
+                    "channels": 64,
+                    "seconds_for_all": 300.0,
+                    "scaled": True,
+                    "median_error": 0.95,
+                },
+            }
+        ],
+        "path": {
+            "orders": [2, 4],
+            "channels": 8,
+            "all": 3072,
+            "seconds_for_all": 77.0,
+            "scaled": True,
+        },
+        "growth": {"channels": growth, "states": growth},
+        "versions": {"hydropress": "0.1.0", "torch": "2.9"},
+        "notes": ["A note"],
+        "config": {"seed": 3},
+        "machine": {"system": "Linux", "processor": "", "cores": 2},
+        "threads": {"torch": 1},
+        "seconds": 77.0,
+        "created": "2026-01-02T03:04:05+00:00",
+    }
+
+
+def payload(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="report-data">(.*?)</script>', page)
+    assert found
+    return json.loads(found[1])
+
+
+class Links(HTMLParser):
+    """What a page asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str | None] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {value for name, value in attrs if name in ("src", "href")}
+
+
+def cells(page: str) -> list[list[str]]:
+    """Return the texts of the cells of every table row."""
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page.replace(get_plotlyjs(), ""), re.S)
+    return [
+        [
+            re.sub(r"<[^>]+>", "", cell).strip()
+            for cell in re.findall(r"<td[^>]*>(.*?)</td>", one, re.S)
+        ]
+        for one in rows
+    ]
+
+
+def test_tables_hold_the_measured_values():
+    rows = cells(render_bench(record()))
+    # Order, method, systems, median, largest, against H² (median, least), converged, seconds, MB.
+    assert ["4", "IRKA, pyMOR", "1", "0.550", "0.550", "1.100", "1.100000", "1", "0.123", "–"] in [
+        one[:10] for one in rows
+    ]
+    h2 = next(one for one in rows if one[:2] == ["4", "H²"])
+    assert h2[7] == "2"
+    two = next(one for one in rows if one[:2] == ["2", "H²"])
+    assert two[10:] == ["1.00e-11", "–", "–", "0.310", "0.020", "–"]
+    assert ["3,072 channels to order 2", "H², discrete", "1.5", "0.900"] in rows
+
+
+def test_the_headline_counts_the_checks():
+    assert headline(record()["checks"]) == "1 of 2 checks passed, 1 not measured"
+
+
+def test_figures_are_valid_and_leave_out_what_saw_other_systems():
+    drawn = payload(render_bench(record()))
+    figures = [*drawn["cases"], drawn["speed"], *drawn["growth"].values()]
+    for figure in figures:
+        text = json.dumps(figure)
+        go.Figure(json.loads(re.sub(r"var\(--[a-z0-9-]+\)", "#000", text)))
+    names = {trace["name"] for trace in drawn["cases"][0]["data"]}
+    assert names == {"H²", "Balanced truncation"}
+    h2 = next(trace for trace in drawn["cases"][0]["data"] if trace["name"] == "H²")
+    assert (h2["x"], h2["y"]) == ([2, 4], [0.7, 0.45])
+
+
+def test_the_page_needs_no_network_and_hostile_text_stays_text():
+    page = render_bench(record(HOSTILE)).replace(get_plotlyjs(), "")
+    assert "<script>alert" not in page
+    assert "<img" not in page
+    links = Links()
+    links.feed(page)
+    assert links.found == {"data:,"}  # the icon
+    assert "default-src 'none'" in page
+
+
+def test_a_record_with_missing_parts_is_refused(tmp_path):
+    with pytest.raises(DataNotFoundError, match="hydropress bench reduce"):
+        write_bench_report(tmp_path)
+    damaged = copy.deepcopy(record())
+    del damaged["growth"]
+    (tmp_path / "bench.json").write_text(json.dumps(damaged))
+    with pytest.raises(FileFormatError, match="growth"):
+        write_bench_report(tmp_path)
+    (tmp_path / "bench.json").write_text(json.dumps(record()))
+    assert write_bench_report(tmp_path).read_text().startswith("<!DOCTYPE html>")
