@@ -118,6 +118,6 @@ def test_descents_on_mimo_systems(full, order, horizon):
 
 @pytest.mark.slow
 @given(st.one_of(awkward_scalars(), awkward_mimo()), st.integers(0, 6), HORIZONS)
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_all_methods_at_length(full, order, horizon):
     check(full, order, METHODS, horizon)
