@@ -65,7 +65,7 @@ def test_without_pymor_a_note_says_what_to_install(tmp_path, monkeypatch):
     for module in (cases, compare, run, speed):
         monkeypatch.setattr(module, "has_pymor", lambda: False)
     record = run_reduce_benchmark(tmp_path, tiny_benchmark(), command="")
-    assert "pip install" in record["notes"][-1]
+    assert "pip install" in record["left_out"][-1]
     methods = {row["method"] for case in record["comparison"] for row in case["rows"]}
     assert not methods & {*PYMOR_METHODS}
     assert "irka" not in record["speed"][0]
