@@ -17,7 +17,13 @@ ROOT = Path(hydropress.__file__).parent
 LOWER_FLOORS = sorted(
     path for floor in ("systems", "reduction") for path in (ROOT / floor).rglob("*.py")
 )
-UPPER_FLOORS = ("hydropress.cli", "hydropress.demo", "hydropress.report", "hydropress.training")
+UPPER_FLOORS = (
+    "hydropress.bench",
+    "hydropress.cli",
+    "hydropress.demo",
+    "hydropress.report",
+    "hydropress.training",
+)
 HEAVY = ("jinja2", "plotly", "rich", "scipy", "typer")
 
 

@@ -10,7 +10,7 @@ from hydropress.bench.rivals import METHODS as PYMOR_METHODS
 from hydropress.bench.run import run_reduce_benchmark
 from hydropress.errors import InvalidArgumentError
 from hydropress.report.bench import write_bench_report
-from tiny import tiny_benchmark
+from tiny import quick_peak, tiny_benchmark
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,9 @@ def test_the_report_is_drawn_from_the_record(folder, tmp_path):
 def test_without_pymor_a_note_says_what_to_install(tmp_path, monkeypatch):
     for module in (cases, compare, run, speed):
         monkeypatch.setattr(module, "has_pymor", lambda: False)
+    monkeypatch.setattr(run, "peak_of_process", quick_peak)
     record = run_reduce_benchmark(tmp_path, tiny_benchmark(), command="")
-    assert "pip install" in record["notes"][-1]
+    assert "pip install" in record["left_out"][-1]
     methods = {row["method"] for case in record["comparison"] for row in case["rows"]}
     assert not methods & {*PYMOR_METHODS}
     assert "irka" not in record["speed"][0]

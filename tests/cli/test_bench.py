@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 import hydropress
+from hydropress.bench import run as run_module
 from hydropress.bench.config import ReduceConfig
 from hydropress.bench.parts import PARTS
 from hydropress.cli.app import app
-from tiny import tiny_benchmark
+from tiny import quick_peak, tiny_benchmark
 
 SOURCE = Path(hydropress.__file__).parents[1]
 PATIENCE = 120
@@ -30,6 +31,7 @@ def run(*arguments: str, code: int = 0):
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setattr(ReduceConfig, "quick", staticmethod(lambda seed=0: tiny_benchmark()))
+    monkeypatch.setattr(run_module, "peak_of_process", quick_peak)
 
 
 def test_help_names_the_options():

@@ -81,6 +81,7 @@ def record(title: str = "A bank") -> dict[str, Any]:
         "growth": {"channels": growth, "states": growth},
         "versions": {"hydropress": "0.1.0", "torch": "2.9"},
         "notes": ["A note"],
+        "left_out": ["Something was scaled"],
         "config": {"seed": 3},
         "machine": {"system": "Linux", "processor": "", "cores": 2},
         "threads": {"torch": 1},

@@ -60,7 +60,7 @@ class ReduceConfig:
     restart_orders: tuple[int, ...] = (4, 8)
     speed_channels: int = 3072
     irka_channels: int = 64
-    path_channels: int = 256
+    path_channels: int = 128
     path_order: int = 32
     growth_channels: tuple[int, ...] = (256, 512, 1024, 2048, 3072)
     growth_states: tuple[int, ...] = (16, 32, 64, 128)

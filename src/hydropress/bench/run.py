@@ -98,6 +98,7 @@ def _how(config: ReduceConfig, command: str) -> dict[str, Any]:
         "versions": versions() | _library_versions(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "notes": _notes(config),
+        "left_out": _left_out(config),
     }
 
 
@@ -121,23 +122,29 @@ def _processor() -> str:
 
 
 def _notes(config: ReduceConfig) -> list[str]:
-    notes = [
+    return [
         "Errors are relative, in the H² norm; of a bank the median over its channels, and the "
         "largest in the tables.",
         f"pyMOR's methods are continuous-time and take one system at a time: of a bank they get "
-        f"the first {config.pymor_channels} channels, from their own defaults.",
+        f"the first {config.pymor_channels} channels, with pyMOR's own defaults.",
         "Memory is the growth of the resident set at its peak over what the process held before; "
         "the check of it is the peak of a whole new process, libraries included.",
     ]
-    if config.irka_channels < config.speed_channels:
+
+
+def _left_out(config: ReduceConfig) -> list[str]:
+    """Say what was not measured, or only on a sample."""
+    notes: list[str] = []
+    total = config.speed_channels
+    if config.irka_channels < total and has_pymor():
         notes.append(
             f"pyMOR's IRKA was timed on {config.irka_channels:,} evenly spaced channels of "
-            f"{config.speed_channels:,} and its time scaled; --every-channel runs all of them."
+            f"{total:,} and its time scaled."
         )
-    if config.path_channels < config.speed_channels:
+    if config.path_channels < total:
         notes.append(
-            f"The whole path was timed on {config.path_channels:,} channels and scaled to "
-            f"{config.speed_channels:,}."
+            f"The whole path was timed on {config.path_channels:,} channels and its time scaled "
+            f"to {total:,}."
         )
     return notes if has_pymor() else [*notes, PYMOR_MISSING]
 
@@ -153,7 +160,7 @@ def _parts(config: ReduceConfig) -> list[Part]:
             return search_order_two(bank()[start : start + count], step)
 
         what = f"exhaustive search, channels from {start}"
-        parts.append(Part(f"order-two-{start}", what, 0.1 * count, search))
+        parts.append(Part(f"order-two-{start}", what, 0.16 * count, search))
     for order in config.restart_orders:
 
         def restart(step: Any, order: int = order) -> Any:

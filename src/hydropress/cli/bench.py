@@ -71,7 +71,7 @@ def bench_reduce_command(
         return
     show(
         _checks_table(checks),
-        *record["notes"][3:],
+        *record["left_out"],
         f"{headline(checks)}. Report: {report} (opens in a browser). Record: {out / 'bench.json'}",
     )
 

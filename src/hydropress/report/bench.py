@@ -18,7 +18,7 @@ from hydropress.report.tables import MISSING, count, error, moment, seconds
 RECORD = "bench.json"
 NEEDED = (
     *("benchmark", "title", "command", "checks", "comparison", "speed", "path", "growth"),
-    *("versions", "notes", "config", "machine", "threads"),
+    *("versions", "notes", "left_out", "config", "machine", "threads"),
 )
 PYMOR = {
     "pymor-bt": ("balanced", "BT, pyMOR"),
