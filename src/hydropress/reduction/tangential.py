@@ -75,6 +75,8 @@ def solve_outputs(gram: Tensor, cross: Tensor) -> Tensor:
     ridge = torch.diag_embed(RIDGE + (diagonal <= 0).to(scaled))
     factor, info = torch.linalg.cholesky_ex(scaled + ridge)
     right = cross * scale[:, None]
+    if not bool(torch.isfinite(torch.view_as_real(scaled)).all()):
+        return torch.full_like(right, torch.nan)  # a step of the descent went too far
     if bool(info > 0):
         solution = torch.linalg.lstsq(scaled + ridge, right).solution
     else:
