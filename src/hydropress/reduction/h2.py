@@ -145,7 +145,7 @@ def _run(
         # Contenders of the same error have arrived at the same optimum.
         ordered = errors.gather(0, ranks)
         distinct = ordered[1:] > ordered[:-1] * (1 + SAME)
-        close = torch.cat([torch.ones_like(distinct[:1]), distinct])[:FINALISTS]
+        close = torch.cat([torch.isfinite(ordered[:1]), distinct])[:FINALISTS]
         close &= (ordered <= CLOSE * outcome.error)[:FINALISTS]
         close[0] = True
         place, system = torch.nonzero(close, as_tuple=True)
