@@ -131,13 +131,13 @@ def test_no_mode_is_absurdly_stronger_than_the_system(order, orders, seed):
 
 
 def test_modes_that_cancel_each_other_are_tamed_for_next_to_nothing():
-    # At the optimum of order 16 of this trained channel two poles are close to each other.
+    # At the optimum of order 4 of this trained channel two poles are close to each other.
     layer = find_layers(load(find_model("s4d-fashion-mnist")))[1][1]
-    full = layer.system()[0, 5:6]
-    limit = 100.0
-    free = reduce(full, 16, descent=DescentConfig(mode_energy_limit=1e6))
+    full = layer.system()[0, 63:64]
+    limit = 10.0
+    free = reduce(full, 4, descent=DescentConfig(mode_energy_limit=1e6))
     assert float(free.certificate.mode_energy[0]) > limit
-    result = reduce(full, 16, descent=DescentConfig(mode_energy_limit=limit))
+    result = reduce(full, 4, descent=DescentConfig(mode_energy_limit=limit))
     assert float(result.certificate.mode_energy[0]) <= limit
     assert float(result.relative_error[0]) <= float(free.relative_error[0]) * (1 + 1e-3)
     # What is reported is the plain error, on which a tamed result is not stationary.

@@ -15,6 +15,7 @@ from hydropress.reduction.descent import (
     refit_residues,
 )
 from hydropress.reduction.double_pole import across_double_pole, across_zero
+from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.mimo import mimo_h2
 from hydropress.reduction.objective import Objective
@@ -34,6 +35,8 @@ from hydropress.systems.norms import h2_error
 
 FIRST, SURVIVORS = 3, 6
 SCREENING_STEPS, FINALISTS, CLOSE, SAME = 5, 3, 1.3, 1e-9
+IRKA_STEPS = 40
+
 NOTHING = 1e-10
 """Squared relative error of which the closed form has lost half its digits or more."""
 
@@ -247,6 +250,18 @@ def _tame(problem: Problem[SISOSystem], outcome: Step, order: int, limit: Tensor
     return replace(outcome, error=given_up).improve(index[below], tamed.select(below))
 
 
+def _starts(problem: Problem[SISOSystem], balanced: SISOSystem, order: int) -> list[Iterate]:
+    """Return BT's solutions and, at orders that are wanted, IRKA's from them.
+
+    At order 2 the search alone finds what IRKA finds (``hydropress bench reduce``).
+    """
+    full = problem.full
+    starts = [balanced]
+    if order > 2 and order in problem.orders and bool((full.decay > 0).all()):
+        starts.append(irka_solutions(full, order, balanced, IRKA_STEPS)[0])
+    return [Iterate.from_system(start) for start in starts]
+
+
 def _balancing_for_starts(problem: Problem[SISOSystem]) -> Balancing[SISOSystem]:
     """Return BT's projections: a sketch where there is one."""
     if problem.horizon is None:
@@ -348,7 +363,7 @@ def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     config = problem.descent
     chain = tuple(sorted({*range(2, max(problem.orders) + 1, 2), *problem.orders}))
     balancing = _balancing_for_starts(problem)
-    starts = {order: [Iterate.from_system(balancing.truncate(order))] for order in chain}
+    starts = {order: _starts(problem, balancing.truncate(order), order) for order in chain}
     if problem.weight is not None:
         plain = replace(problem, weight=None, orders=chain, fits_feedthrough=False)
         for order, outcome in zip(chain, scalar_h2(plain), strict=True):
