@@ -34,7 +34,10 @@ from hydropress.systems.moments import Time
 from hydropress.systems.norms import h2_error
 
 FIRST, SURVIVORS = 3, 6
+"""Steps of all starts, and how many of them go on."""
 SCREENING_STEPS, FINALISTS, CLOSE, SAME = 5, 3, 1.3, 1e-9
+"""Eight Newton steps in all tell most basins apart: the best start is finished, and two more if
+their squared errors are within a factor, but not the same to nine digits."""
 IRKA_STEPS = 40
 
 NOTHING = 1e-10
@@ -42,9 +45,6 @@ NOTHING = 1e-10
 
 ROUNDS, CROSSING_STEPS = (10, 12, 14, 16, 16), 8
 """Steps after which systems that have not converged look for a way that the descent cannot take."""
-
-"""Eight Newton steps tell most basins apart: of several starts the best is finished, and two more
-if their squared errors are within this factor."""
 
 PENALTIES = tuple(10.0**power for power in range(-10, -1))
 """Energy penalties tried, the least first, on a result whose modes cancel each other too much."""
@@ -253,7 +253,7 @@ def _tame(problem: Problem[SISOSystem], outcome: Step, order: int, limit: Tensor
 def _starts(problem: Problem[SISOSystem], balanced: SISOSystem, order: int) -> list[Iterate]:
     """Return BT's solutions and, at orders that are wanted, IRKA's from them.
 
-    At order 2 the search alone finds what IRKA finds (``hydropress bench reduce``).
+    At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``).
     """
     full = problem.full
     starts = [balanced]

@@ -15,7 +15,7 @@ def in_parts(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Resu
 
     Torch divides single operations among its threads, which gains next to nothing on many small
     matrices.  Here every thread takes whole parts instead, and the operations in them run on one:
-    1.8 times as fast on two cores (measured).  Results do not depend on the number of threads.
+    1.2 times as fast on two cores (2,048 S4D channels to order 2, measured once).
     """
     threads = min(torch.get_num_threads(), len(parts))
     if threads < 2:
