@@ -11,6 +11,7 @@ from hydropress.calibration.fit import CalibratedSettings
 from hydropress.compress import Compression, compress
 from hydropress.models.classifier import SequenceClassifier
 from hydropress.models.layer import LinearSSM
+from hydropress.systems.modal import SISOSystem
 from tiny import tiny_model
 
 CALIBRATION, LENGTH, ORDER = 32, 48, 2
@@ -184,3 +185,28 @@ def test_a_layer_that_sees_nothing_is_no_trouble():
     logits = result.model(sequences(4, 1))
     assert bool(torch.isfinite(logits).all())
     torch.testing.assert_close(logits, silent(sequences(4, 1)), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("penalty", [1e-4, 0.1, 1.0])
+@pytest.mark.parametrize("order", [2, 4])
+def test_no_modes_have_more_energy_than_their_price_allows(penalty, order):
+    """With all residues zero the merit is one: modes cannot cost more than that."""
+    settings = CalibratedSettings(energy_penalty=penalty)
+    result = compress(
+        model(), order=order, calibration=sequences(CALIBRATION, 0), settings=settings
+    )
+    for report in result.layers:
+        scale = np.maximum(kernel_energy(report.full), mode_energies(report.full).max(-1))
+        assert (mode_energies(report.reduced).sum(-1) <= scale / penalty).all()
+
+
+def mode_energies(system: SISOSystem) -> np.ndarray:
+    """Return the energy of every mode, that of a pair averaged over its phase."""
+    squares = system.states.numpy() * system.residues.abs().square().numpy()
+    return squares / -np.expm1(-2 * system.decay.numpy())
+
+
+def kernel_energy(system: SISOSystem) -> np.ndarray:
+    """Return Σ k[t]² until the slowest mode has died away."""
+    kernel = system.impulse_response(int(np.ceil(40 / float(system.decay.min()))))
+    return np.square(kernel.numpy()).sum(-1)

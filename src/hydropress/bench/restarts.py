@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hydropress.reduction.descent import DescentConfig, descend, mode_energies, refit_residues
+from hydropress.reduction.descent import DescentConfig, descend
 from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.merit import mode_energies
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.reduce import reduce
+from hydropress.reduction.residues import refit_residues
 from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
 
@@ -134,14 +136,15 @@ def _try_block(
 ) -> dict[str, Tensor]:
     problem = Problem(full, (order,))
     config = DescentConfig()
-    own, _ = mode_energies(Iterate.from_system(full), problem.energy, full.time)
+    own = mode_energies(Iterate.from_system(full), problem.energy, full.time)
     own = torch.where(full.states > 0, own, 0.0)
     limit = own.amax(-1).clamp_min(config.mode_energy_limit)
     rows = torch.arange(len(full.D)).repeat_interleave(count)
     objective = problem.objective.select(rows)
-    start = refit_residues(objective, random_starts(full, order, count, own, generator))
+    drawn = random_starts(full, order, count, own, generator)
+    start = refit_residues(objective, drawn, penalty=0.0, time=full.time)
     found = descend(objective, start, config, time=full.time)
-    largest, _ = mode_energies(found.iterate, problem.energy[rows], full.time)
+    largest = mode_energies(found.iterate, problem.energy[rows], full.time)
     errors = found.error.clamp_min(0).sqrt().nan_to_num(torch.inf).reshape(-1, count)
     tame = errors.masked_fill(largest.amax(-1).reshape(-1, count) > limit[:, None], torch.inf)
     h2 = reduce(full, order).relative_error

@@ -14,10 +14,12 @@ from hydropress.calibration.signals import (
     window_statistics,
 )
 from hydropress.reduction.balancing import Balancing
-from hydropress.reduction.descent import DescentConfig, descend, refit_residues
+from hydropress.reduction.descent import DescentConfig, descend
 from hydropress.reduction.h2 import optimize_path
 from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.merit import mode_energies
 from hydropress.reduction.reduce import reduce_path
+from hydropress.reduction.residues import refit_residues
 from hydropress.reduction.sampled import KernelObjective, SpectralObjective
 from hydropress.reduction.search import Candidates, ladder_of_exponents
 from hydropress.systems.modal import SISOSystem
@@ -88,6 +90,12 @@ class CalibratedResult:
     starts: dict[str, int]
 
 
+def _energy_scale(full: SISOSystem) -> Tensor:
+    """Return ‖k‖², or the energy of a mode that has more: what the energies of modes are over."""
+    own = mode_energies(Iterate.from_system(full), torch.ones_like(full.D), full.time)
+    return torch.maximum(h2_norm(full) ** 2, own.amax(-1))
+
+
 def _spectral_objective(
     full: SISOSystem, signals: LayerSignals, fits_feedthrough: bool
 ) -> SpectralObjective:
@@ -97,7 +105,7 @@ def _spectral_objective(
     targets = response * spectra.transfer
     total = (spectra.power * targets.abs() ** 2).sum(-1, keepdim=True)
     weights = spectra.power / total.clamp_min(1e-300)
-    energy = h2_norm(full) ** 2
+    energy = _energy_scale(full)
     # A free D is fitted from scratch: the target includes the full system's own.
     return SpectralObjective(spectra.frequencies, weights, targets, energy, fits_feedthrough)
 
@@ -119,7 +127,7 @@ def _window_objective(
         constants,
         statistics.output_energy.clamp_min(1e-300),
         rows,
-        h2_norm(full) ** 2,
+        _energy_scale(full),
         fits_feedthrough,
     )
 
@@ -188,18 +196,28 @@ def calibrated_starts(
     spectral = _spectral_objective(full, signals, fits_feedthrough)
     candidates = Candidates.of(spectral, *ladder_of_exponents(full))
     config = settings.search(signals.inputs.shape[-1])
-    weighted = optimize_path(spectral, candidates, orders, time=full.time, config=config, starts={})
     plain = reduce_path(full, orders=orders, descent=replace(config, energy_penalty=0.0))
     balancing = Balancing.of(full)
     starts: dict[int, dict[str, Iterate]] = {}
     for unweighted in plain:
-        order = unweighted.order
-        starts[order] = {
-            "weighted": weighted[order].iterate,
-            "unweighted": replace(Iterate.from_system(unweighted.system), D=full.D),
-            "balanced": replace(Iterate.from_system(balancing.truncate(order)), D=full.D),
+        systems = {
+            "unweighted": unweighted.system,
+            "balanced": balancing.truncate(unweighted.order),
         }
-    return starts
+        starts[unweighted.order] = {
+            name: replace(Iterate.from_system(system), D=full.D) for name, system in systems.items()
+        }
+    weighted = optimize_path(
+        spectral,
+        candidates,
+        orders,
+        time=full.time,
+        config=config,
+        starts={order: list(named.values()) for order, named in starts.items()},
+    )
+    return {
+        order: {"weighted": weighted[order][0].iterate, **named} for order, named in starts.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -267,11 +285,14 @@ class LayerFit:
         starts
             From :func:`calibrated_starts`, at one order or at one for each system.
         """
-        floor = math.log(self.config.decay_floor)
+        floor, penalty = math.log(self.config.decay_floor), self.config.energy_penalty
         best, winner = None, torch.zeros_like(self.full.D, dtype=torch.int64)
         for index, start in enumerate(starts.values()):
             floored = replace(start, log_decay=start.log_decay.clamp_min(floor))
-            fitted = self._assess(refit_residues(self.window, floored))
+            refitted = refit_residues(self.window, floored, penalty=penalty, time=self.full.time)
+            # A system that kept all its states needs no other residues.
+            whole = start.states.sum(1) >= self.full.order
+            fitted = self._assess(start.where(whole, refitted))
             if best is None:
                 best = fitted
                 continue

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.reduction.descent import refit_residues
+from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.merit import merit_of
 from hydropress.reduction.objective import Objective
+from hydropress.reduction.residues import refit_residues
 from hydropress.systems.moments import Time
 
 SEPARATIONS = (-1.0, -0.3, -0.1, -0.03, -0.01, -0.001, 0.001, 0.01, 0.03, 0.1, 0.3, 0.6, 0.85)
@@ -115,22 +117,21 @@ def _with_separation(iterate: Iterate, couple: Couple, separation: float) -> Ite
     return rest.append(torch.complex(-decays, axis.contiguous()), ones.expand(-1, 2))
 
 
-def _best_of(objective: Objective, trials: list[Iterate]) -> tuple[Iterate, Tensor]:
-    """Return of each system the trial with the smallest error, residues refitted."""
-    best, least = None, None
-    for trial in trials:
-        fitted = refit_residues(objective, trial)
-        error = objective.evaluate(fitted).error
-        error = torch.where(torch.isfinite(error), error, torch.inf)
-        if best is not None and least is not None:
-            fitted, error = fitted.where(error < least, best), torch.minimum(error, least)
-        best, least = fitted, error
-    assert best is not None and least is not None
-    return best, least
+def _best_of(
+    objective: Objective, trials: list[Iterate], config: DescentConfig, time: Time
+) -> Iterate:
+    """Return of each system the trial with the smallest merit, residues refitted."""
+    penalty = config.energy_penalty
+    fitted = [refit_residues(objective, trial, penalty=penalty, time=time) for trial in trials]
+    best, least = fitted[0], torch.full_like(objective.energy, torch.inf)
+    for trial in fitted:
+        merit = merit_of(objective, trial, objective.evaluate(trial), penalty, time)
+        best, least = trial.where(merit < least, best), torch.minimum(merit, least)
+    return best
 
 
 def across_double_pole(
-    objective: Objective, iterate: Iterate, time: Time
+    objective: Objective, iterate: Iterate, config: DescentConfig, time: Time
 ) -> tuple[Tensor, list[Iterate]]:
     """Return the best of several separations on either side of the nearest double pole.
 
@@ -147,11 +148,14 @@ def across_double_pole(
     part, base, near = objective.select(index), iterate.select(index), couple.select(index)
     sides = ([x for x in SEPARATIONS if x < 0], [x for x in SEPARATIONS if x > 0])
     return index, [
-        _best_of(part, [_with_separation(base, near, x) for x in side])[0] for side in sides
+        _best_of(part, [_with_separation(base, near, x) for x in side], config, time)
+        for side in sides
     ]
 
 
-def across_zero(objective: Objective, iterate: Iterate, time: Time) -> tuple[Tensor, list[Iterate]]:
+def across_zero(
+    objective: Objective, iterate: Iterate, config: DescentConfig, time: Time
+) -> tuple[Tensor, list[Iterate]]:
     """Return the best of several places on either side of zero for the real pole closest to it.
 
     Returns
@@ -177,6 +181,6 @@ def across_zero(objective: Objective, iterate: Iterate, time: Time) -> tuple[Ten
         )
 
     return index, [
-        _best_of(part, [placed(pole, axis) for pole in POLES_AROUND_ZERO])[0]
+        _best_of(part, [placed(pole, axis) for pole in POLES_AROUND_ZERO], config, time)
         for axis in (0.0, math.pi)
     ]

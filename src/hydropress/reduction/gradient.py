@@ -6,11 +6,11 @@ from typing import cast
 import torch
 
 from hydropress.reduction.balancing import Balancing
-from hydropress.reduction.descent import GRADIENT_STEPS, descend_gradient
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.metric import tangential_objective
 from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.result import Outcome
+from hydropress.reduction.steepest import GRADIENT_STEPS, descend_gradient
 from hydropress.reduction.tangential_descent import Directions
 from hydropress.reduction.tangential_gradient import descend_tangential_gradient
 from hydropress.systems.assembly import stack

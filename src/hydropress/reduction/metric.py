@@ -5,8 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hydropress.reduction.descent import mode_energies, stationarity_of
+from hydropress.reduction.derivatives import stationarity_of
 from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.merit import mode_energies
 from hydropress.reduction.problem import InputCovariance, Problem, S, SpectralWeight
 from hydropress.reduction.tangential import (
     ClosedFormTangential,
@@ -128,8 +129,7 @@ def largest_mode_energy(problem: Problem[S], system: S) -> Tensor:
     """Return the largest energy of a mode over that of the full system, ``(K,)``."""
     if isinstance(system, SISOSystem):
         iterate = Iterate.from_system(system)
-        energies, _ = mode_energies(iterate, problem.energy, system.time, problem.horizon)
-        return energies.amax(-1)
+        return mode_energies(iterate, problem.energy, system.time, problem.horizon).amax(-1)
     assert isinstance(system, MIMOSystem)
     doubled = torch.complex(2 * system.exponents.real, torch.zeros_like(system.exponents.real))
     (phi,) = exponential_moments(doubled, 1, time=system.time, horizon=problem.horizon)

@@ -9,7 +9,7 @@ their inner products with each other, and the residual moments E_j, for which
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -46,6 +46,19 @@ class Evaluation:
     D_moment: Tensor
     D_gram: Tensor
     D_cross: Tensor
+
+    def select(self, index: Tensor) -> "Evaluation":
+        """Return those of an index or a mask."""
+        return Evaluation(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def where(self, condition: Tensor, other: "Evaluation") -> "Evaluation":
+        """Return ``self`` where the condition of shape ``(K,)`` holds, else ``other``."""
+
+        def pick(first: Tensor, second: Tensor) -> Tensor:
+            return torch.where(condition.reshape(-1, *(1,) * (first.ndim - 1)), first, second)
+
+        names = [field.name for field in fields(self)]
+        return Evaluation(*(pick(getattr(self, name), getattr(other, name)) for name in names))
 
 
 class Objective(ABC):
