@@ -97,6 +97,13 @@ class Descended:
         return self.put(index[better], tried.select(better))
 
 
+def unmoved(iterate: Iterate) -> Descended:
+    """Return iterates that have not been looked at."""
+    unknown = torch.full_like(iterate.D, torch.inf)
+    steps = torch.zeros_like(iterate.D, dtype=torch.int64)
+    return Descended(iterate, unknown, unknown, unknown, steps)
+
+
 def _solve(matrix: Tensor, second: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
     """Return the damped Newton step, or Gauss-Newton where Newton's matrix is indefinite.
 

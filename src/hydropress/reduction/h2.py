@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.balancing import Balancing
-from hydropress.reduction.descent import Descended, DescentConfig
+from hydropress.reduction.descent import Descended, DescentConfig, unmoved
 from hydropress.reduction.irka import irka_solutions
-from hydropress.reduction.iterate import Iterate, empty_iterate
+from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.mimo import mimo_h2
-from hydropress.reduction.multistart import descend_from_best
+from hydropress.reduction.multistart import Contenders, finish, screen
 from hydropress.reduction.objective import Objective
 from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.residues import refit_residues
@@ -30,6 +30,9 @@ from hydropress.systems.moments import Time
 from hydropress.systems.norms import h2_error
 
 IRKA_STEPS = 40
+
+FIRST_PROPOSALS, PROPOSALS = (4, 3), (3, 1)
+"""Pairs and couples of real poles that are tried at order 2 and beyond."""
 
 NOTHING = 1e-10
 """Squared relative error of which the closed form has lost half its digits or more."""
@@ -116,36 +119,50 @@ def optimize_path(
     """
     wanted = sorted(set(orders))
     chain = list(range(2, max(wanted) + 1, 2))
-    device = objective.energy.device
-    current = empty_iterate(objective.num_systems, device)
+    systems = torch.arange(objective.num_systems, device=objective.energy.device)
+    base = Contenders(systems, unmoved(empty_iterate(len(systems), systems.device)))
     found: dict[int, tuple[Descended, Tensor]] = {}
     for order in sorted({*chain, *wanted}):
-        base = current
-        if order % 2:
-            real = best_real(objective, base, candidates)
-            proposals = [base.append(real, torch.ones_like(real, dtype=torch.int64))]
-        else:
-            # The first pair decides the most and costs the least: more starts than later.
-            pairs_tried, couples_tried = (4, 6) if order == 2 else (2, 1)
-            two = torch.full((objective.num_systems, 1), 2, device=device)
-            pairs = best_pairs(objective, base, candidates, pairs_tried)
-            proposals = [base.append(pair[:, None], two) for pair in pairs]
-            couples = best_couples(objective, base, candidates)[:couples_tried]
-            one = torch.ones_like(two).expand(-1, 2)
-            proposals += [base.append(couple, one) for couple in couples]
-        penalty = config.energy_penalty
-        proposals = [
-            refit_residues(objective, proposal, penalty=penalty, time=time)
-            for proposal in proposals
-        ]
-        proposals += starts.get(order, [])
-        finish = order in wanted
-        best = descend_from_best(objective, proposals, config, time, finish=finish)
-        if finish:
-            found[order] = best
+        grown = _grown(objective, base, candidates, order, config, time)
+        proposals = [*grown, *starts.get(order, [])]
+        rows = [base.systems] * len(grown) + [systems] * len(starts.get(order, []))
+        contenders, worst = screen(
+            objective, torch.cat(rows), stack_iterates(proposals), config, time
+        )
+        if order in wanted:
+            best = finish(objective, contenders, config, time)
+            found[order] = best, worst - best.error.clamp_min(0).sqrt()
         if order % 2 == 0:
-            current = best[0].iterate
+            base = contenders
     return found
+
+
+def _grown(
+    objective: Objective,
+    base: Contenders,
+    candidates: Candidates,
+    order: int,
+    config: DescentConfig,
+    time: Time,
+) -> list[Iterate]:
+    """Return the contenders of the order below with the best candidates added."""
+    part, tried = objective.select(base.systems), candidates.select(base.systems)
+    iterate, two = base.found.iterate, torch.full_like(base.systems, 2)[:, None]
+    one = torch.ones_like(two)
+    if order % 2:
+        grown = [iterate.append(best_real(part, iterate, tried), one)]
+    else:
+        # The first pair decides the most and costs the least: more starts than later.
+        pairs, couples = FIRST_PROPOSALS if order == 2 else PROPOSALS
+        grown = [
+            iterate.append(pair[:, None], two) for pair in best_pairs(part, iterate, tried, pairs)
+        ]
+        grown += [
+            iterate.append(couple, one.expand(-1, 2))
+            for couple in best_couples(part, iterate, tried)[:couples]
+        ]
+    penalty = config.energy_penalty
+    return [refit_residues(part, start, penalty=penalty, time=time) for start in grown]
 
 
 def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:

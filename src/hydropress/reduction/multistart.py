@@ -1,6 +1,6 @@
-"""Descent from several starts: the poor ones are given up early, the best goes to the end."""
+"""Descent from several starts: the poor ones are given up early, the best go to the end."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,95 +11,126 @@ from hydropress.reduction.iterate import Iterate, stack_iterates
 from hydropress.reduction.objective import Objective
 from hydropress.systems.moments import Time
 
-FIRST, SURVIVORS = 3, 6
-"""Steps of all starts, and how many of them go on."""
-SCREENING_STEPS, FINALISTS, CLOSE, SAME = 5, 3, 1.3, 1e-9
-"""Eight Newton steps in all tell most basins apart: the best start is finished, and two more if
-their merits are within a factor, but not the same to nine digits."""
+FIRST, SECOND = 3, 5
+"""Steps of all starts, and further ones of those that look promising after them."""
+PROMISING, NUM_PROMISING = 1.2, 8
+CLOSE, NUM_CLOSE = 1.1, 3
+"""Largest merit, over that of a system's best, and number of the starts that go on after the first
+steps, and after the second, which tell most basins apart."""
+SAME = 1e-9
+"""Starts of the same merit to nine digits have arrived at the same optimum."""
 ROUNDS, CROSSING_STEPS = (10, 12, 14, 16, 16), 8
 """Steps after which systems that have not converged look for a way that the descent cannot take."""
 
 
-def descend_from_best(
+@dataclass(frozen=True)
+class Contenders:
+    """Reduced systems on their way down, one or more for each full system.
+
+    Attributes
+    ----------
+    systems
+        Index of the full system of each row, int64, shape ``(R,)``.
+    found
+        R reduced systems.
+    """
+
+    systems: Tensor
+    found: Descended
+
+    def select(self, index: Tensor) -> "Contenders":
+        """Return the rows of an index or a mask."""
+        return Contenders(self.systems[index], self.found.select(index))
+
+    def leaders(self, factor: float, most: int) -> "Contenders":
+        """Return the best rows of each system, sorted by system and merit.
+
+        Parameters
+        ----------
+        factor
+            Largest merit over that of the system's best.
+        most
+            Largest number; of rows with the same merit one counts.
+        """
+        merit = self.found.merit
+        order = merit.argsort()
+        order = order[self.systems[order].argsort(stable=True)]
+        systems, merit = self.systems[order], merit[order]
+        first = torch.ones_like(systems, dtype=torch.bool)
+        first[1:] = systems[1:] != systems[:-1]
+        place = torch.cumsum(first, 0) - 1
+        distinct = first.clone()
+        distinct[1:] |= merit[1:] > merit[:-1] * (1 + SAME)
+        distinct &= first | (merit <= factor * merit[first][place])
+        rank = torch.cumsum(distinct, 0)
+        rank = rank - rank[first][place]
+        return self.select(order[distinct & (rank < most)])
+
+    def descend(
+        self, objective: Objective, steps: int, config: DescentConfig, time: Time
+    ) -> "Contenders":
+        """Take so many steps more."""
+        settings = replace(config, max_iterations=steps)
+        after = descend(objective.select(self.systems), self.found.iterate, settings, time=time)
+        after = replace(after, iterations=after.iterations + self.found.iterations)
+        return Contenders(self.systems, after)
+
+
+def screen(
     objective: Objective,
-    starts: list[Iterate],
+    systems: Tensor,
+    starts: Iterate,
     config: DescentConfig,
     time: Time,
-    *,
-    finish: bool,
-) -> tuple[Descended, Tensor]:
-    """Try every start for a few steps, finish the most promising, return the best.
+) -> tuple[Contenders, Tensor]:
+    """Try every start for a few steps.
 
     Parameters
     ----------
-    finish
-        Without it the most promising is returned as it is.
+    systems
+        Which system each start is for, int64, shape ``(R,)``: at least one for each.
 
     Returns
     -------
-    found, spread
-        The second is the largest minus the smallest relative error over the starts, ``(K,)``.
+    contenders, worst
+        The most promising, best first; and the largest relative error, ``(K,)``, seen early.
     """
-    systems = torch.arange(objective.num_systems, device=objective.energy.device)
     steps = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
-    first, few = min(FIRST, steps), min(SCREENING_STEPS, steps - min(FIRST, steps))
-    rows = systems.repeat(len(starts))
-    tried = descend(
-        objective.select(rows),
-        stack_iterates(starts),
-        replace(config, max_iterations=first),
-        time=time,
-    )
-    errors = tried.error.reshape(len(starts), -1)
-    worst = torch.where(torch.isfinite(errors), errors, 0.0).amax(0)
-    if len(starts) > SURVIVORS:
-        ranks = tried.merit.reshape(len(starts), -1).argsort(0)
-        best = ranks[:SURVIVORS].flatten() * len(systems) + systems.repeat(SURVIVORS)
-        tried, rows = tried.select(best), rows[best]
-    tried = _continue(objective.select(rows), tried, replace(config, max_iterations=few), time)
-    merits = tried.merit.reshape(-1, len(systems))
-    ranks = merits.argsort(0)
-    found = tried.select(ranks[0] * len(systems) + systems)
-    if finish:
-        # Contenders of the same merit have arrived at the same optimum.
-        ordered = merits.gather(0, ranks)
-        distinct = ordered[1:] > ordered[:-1] * (1 + SAME)
-        close = torch.cat([torch.isfinite(ordered[:1]), distinct])[:FINALISTS]
-        close &= (ordered <= CLOSE * found.merit)[:FINALISTS]
-        close[0] = True
-        place, system = torch.nonzero(close, as_tuple=True)
-        contenders = tried.select(ranks[place, system] * len(systems) + system)
-        rest = replace(config, max_iterations=steps - first - few)
-        finished = _polish(objective.select(system), contenders, rest, time)
-        found = finished.select(systems)
-        for later in range(1, len(close)):
-            part = torch.nonzero(place == later)[:, 0]
-            found = found.improve(system[part], finished.select(part))
-    return found, worst.clamp_min(0).sqrt() - found.error.clamp_min(0).sqrt()
+    first, second = min(FIRST, steps), min(SECOND, steps - min(FIRST, steps))
+    settings = replace(config, max_iterations=first)
+    tried = Contenders(systems, descend(objective.select(systems), starts, settings, time=time))
+    error = tried.found.error
+    error = torch.where(torch.isfinite(error), error, 0.0).clamp_min(0)
+    worst = torch.zeros_like(objective.energy).scatter_reduce(0, systems, error, "amax").sqrt()
+    tried = tried.leaders(PROMISING, NUM_PROMISING).descend(objective, second, config, time)
+    return tried.leaders(CLOSE, NUM_CLOSE), worst
 
 
-def _polish(objective: Objective, found: Descended, config: DescentConfig, time: Time) -> Descended:
-    """Descend to the end, and look across double poles and zero where that does not come to one."""
-    left = config.max_iterations or 0
-    for limit in (*ROUNDS, left):
-        steps = min(limit, left)
-        left = max(0, left - steps - CROSSING_STEPS)
-        open_ = torch.nonzero(found.stationarity > config.tolerance)[:, 0]
-        if len(open_) == 0 or steps == 0:
-            break
-        part = objective.select(open_)
-        after = _continue(part, found.select(open_), replace(config, max_iterations=steps), time)
-        found = found.put(open_, after)
-        if left:
-            found = _look_across(objective, found, config, time)
-    return found
-
-
-def _continue(
-    objective: Objective, before: Descended, config: DescentConfig, time: Time
+def finish(
+    objective: Objective, contenders: Contenders, config: DescentConfig, time: Time
 ) -> Descended:
-    after = descend(objective, before.iterate, config, time=time)
-    return replace(after, iterations=after.iterations + before.iterations)
+    """Descend to the end, and look across double poles and zero where that does not come to one.
+
+    Returns
+    -------
+    Descended
+        The best of each system.
+    """
+    steps = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
+    left = steps - FIRST - SECOND
+    systems = contenders.systems
+    part, found = objective.select(systems), contenders.found
+    for limit in (*ROUNDS, left):
+        now = max(0, min(limit, left))
+        left -= now + CROSSING_STEPS
+        open_ = torch.nonzero(found.stationarity > config.tolerance)[:, 0]
+        if len(open_) == 0 or now == 0:
+            break
+        rows = Contenders(open_, found.select(open_)).descend(part, now, config, time)
+        found = found.put(open_, rows.found)
+        if left > 0:
+            found = _look_across(part, found, config, time)
+    return Contenders(systems, found).leaders(1.0, 1).found
 
 
 def _look_across(

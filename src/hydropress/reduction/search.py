@@ -44,6 +44,16 @@ class Candidates:
             pairs, reals, objective.pair_products(pairs), objective.real_products(reals)
         )
 
+    def select(self, index: Tensor) -> "Candidates":
+        """Return those of the systems of an index (repetitions allowed)."""
+        cc, cq, qq = self.pair_products
+        return Candidates(
+            self.pairs[index],
+            self.reals[index],
+            (cc[index], cq[index], qq[index]),
+            self.real_products[index],
+        )
+
 
 def ladder_of_exponents(full: ModalSystem, horizon: float | None = None) -> tuple[Tensor, Tensor]:
     """Return exponents to try from a bank's own poles: their frequencies at a ladder of decays.

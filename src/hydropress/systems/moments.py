@@ -37,20 +37,19 @@ def wrap_phase(exponents: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Exponentials:
-    """Exponents with what e^{s+z} is made of, so that no pair of them costs an exponential.
+    """Exponents with what e^{s+z} - 1 is made of, so that no pair of them costs an exponential.
 
     Attributes
     ----------
     exponents
         s, complex, any shape.
-    growth, excess
-        e^x and e^x - 1, with s = x + iθ.
+    excess
+        e^x - 1, with s = x + iθ.
     cosine, sine
-        Of θ/2.
+        Of θ/2, times e^{x/2}.
     """
 
     exponents: Tensor
-    growth: Tensor
     excess: Tensor
     cosine: Tensor
     sine: Tensor
@@ -59,18 +58,15 @@ class Exponentials:
     def of(exponents: Tensor) -> "Exponentials":
         """Work them out, one by one."""
         real, half = exponents.real, exponents.imag / 2
+        root = torch.exp(real / 2)
         return Exponentials(
-            exponents, torch.exp(real), torch.expm1(real), torch.cos(half), torch.sin(half)
+            exponents, torch.expm1(real), root * torch.cos(half), root * torch.sin(half)
         )
 
     def select(self, index: Tensor | slice) -> "Exponentials":
         """Return those of an index into the first axis."""
         return Exponentials(
-            self.exponents[index],
-            self.growth[index],
-            self.excess[index],
-            self.cosine[index],
-            self.sine[index],
+            self.exponents[index], self.excess[index], self.cosine[index], self.sine[index]
         )
 
 
@@ -99,9 +95,12 @@ def pair_moments(
 
     Notes
     -----
-    With θ the sum of the phases, e^w - 1 = (e^x - 1) - 2 e^x sin²(θ/2) + i e^x sin θ, and the sines
-    and cosines of θ/2 are products.  Their rounding moves a phase by 10⁻¹⁶, no more than that of
-    the exponents themselves.
+    With θ the sum of the phases and x that of the real parts,
+
+        e^w - 1 = (e^x - 1) - 2 (e^{x/2} sin θ/2)² + 2i (e^{x/2} sin θ/2) (e^{x/2} cos θ/2),
+
+    and e^{x/2} sin θ/2, e^{x/2} cos θ/2 are sums of two products.  Their rounding moves a phase by
+    10⁻¹⁶, no more than that of the exponents themselves.
     """
     if time == "continuous" or horizon is not None:
         s, z = first.exponents[..., :, None], second.exponents[..., None, :]
@@ -109,32 +108,48 @@ def pair_moments(
             exponential_moments(s + z, count, time=time, horizon=horizon),
             exponential_moments(s.conj() + z, count, time=time, horizon=horizon),
         )
-    growth = first.growth[..., :, None] * second.growth[..., None, :]
     excess, other = first.excess[..., :, None], second.excess[..., None, :]
     excess = torch.addcmul(excess + other, excess, other)
-    sc = first.sine[..., :, None] * second.cosine[..., None, :]
-    cs = first.cosine[..., :, None] * second.sine[..., None, :]
-    cc = first.cosine[..., :, None] * second.cosine[..., None, :]
-    ss = first.sine[..., :, None] * second.sine[..., None, :]
+    sine, cosine = first.sine[..., :, None], first.cosine[..., :, None]
+    # The factor of two, as a root in each of the factors.
+    sine_2 = (math.sqrt(2) * second.sine)[..., None, :]
+    cosine_2 = (math.sqrt(2) * second.cosine)[..., None, :]
+    sc, cc = sine * cosine_2, cosine * cosine_2
     return (
-        _moments_of_half_phase(growth, excess, cc - ss, cs + sc, count),
-        _moments_of_half_phase(growth, excess, cc + ss, cs - sc, count),
+        _moments_of_half_phase(
+            excess,
+            torch.addcmul(sc, cosine, sine_2),
+            torch.addcmul(cc, sine, sine_2, value=-1),
+            count,
+        ),
+        _moments_of_half_phase(
+            excess,
+            torch.addcmul(-sc, cosine, sine_2),
+            torch.addcmul(cc, sine, sine_2),
+            count,
+        ),
     )
 
 
 def _moments_of_half_phase(
-    growth: Tensor, excess: Tensor, cosine: Tensor, sine: Tensor, count: int
+    excess: Tensor, sine: Tensor, cosine: Tensor, count: int
 ) -> list[Tensor]:
-    """Return φ_0, … for e^w of modulus ``growth`` and half the phase given by cosine and sine."""
-    along = 2 * growth * sine
-    real, imaginary = torch.addcmul(excess, along, sine, value=-1), along * cosine
-    square = torch.addcmul(real * real, imaginary, imaginary)
-    zeroth = torch.complex(-real / square, imaginary / square)
+    """Return φ_0, … for e^w - 1 = excess - sine² + i sine cosine."""
+    real, imaginary = torch.addcmul(excess, sine, sine, value=-1), sine * cosine
+    square = torch.addcmul(real * real, imaginary, imaginary).reciprocal_()
+    zeroth = torch.complex(-real * square, imaginary * square)
+    return _powers_of(zeroth, count)
+
+
+def _powers_of(zeroth: Tensor, count: int) -> list[Tensor]:
+    """Return φ_0, φ_1 = φ_0² - φ_0 and φ_2 = φ_1 (2 φ_0 - 1) in discrete time.
+
+    Where e^w is tiny they lose digits, but none in units of φ_0.
+    """
     if count == 1:
         return [zeroth]
-    power = torch.complex(torch.addcmul(growth, along, sine, value=-1), imaginary)
-    first = power * zeroth * zeroth
-    return [zeroth, first, first * (1 + power) * zeroth][:count]
+    first = torch.addcmul(-zeroth, zeroth, zeroth)
+    return [zeroth, first, first * (2 * zeroth - 1)][:count]
 
 
 @lru_cache(maxsize=16)
