@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.balancing import Balancing
+from hydropress.reduction.closest import closest, closest_of_small_errors
 from hydropress.reduction.descent import Descended, DescentConfig
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate
@@ -24,60 +25,58 @@ from hydropress.reduction.search import (
     ladder_of_exponents,
 )
 from hydropress.reduction.taming import tame
-from hydropress.systems.assembly import where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
-from hydropress.systems.norms import h2_error
 
-IRKA_STEPS = 40
-
-NOTHING = 1e-10
-"""Squared relative error of which the closed form has lost half its digits or more."""
+FEW = 64
+"""Systems that cost little, whatever is done with them."""
 
 
-def _starts(problem: Problem[SISOSystem], balanced: SISOSystem, order: int) -> list[Iterate]:
-    """Return BT's solutions and, at orders that are wanted, IRKA's from them.
+def _is_compared(problem: Problem[SISOSystem]) -> bool:
+    """Return whether BT and IRKA take part as the methods of these names run them.
 
-    At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``).
+    At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``), and on a large bank
+    they would take as long as the search.
     """
-    full = problem.full
-    starts = [balanced]
-    if order > 2 and order in problem.orders and bool((full.decay > 0).all()):
-        starts.append(irka_solutions(full, order, balanced, IRKA_STEPS)[0])
-    return [Iterate.from_system(start) for start in starts]
+    return len(problem.full.D) <= FEW or max(problem.orders) > 2
 
 
 def _balancing_for_starts(problem: Problem[SISOSystem]) -> Balancing[SISOSystem]:
-    """Return BT's projections: a sketch where there is one."""
-    if problem.horizon is None:
+    """Return BT's projections: a sketch where there is one and no more is needed."""
+    if problem.horizon is None and not _is_compared(problem):
         sketch = Balancing.sketch(problem.full)
         if bool(torch.isfinite(sketch.left).all()) and bool(torch.isfinite(sketch.right).all()):
             return sketch
     return problem.balancing
 
 
-def _exact(problem: Problem[SISOSystem], found: Descended, order: int) -> SISOSystem:
-    """Return the systems; where next to nothing is left of the error, BT's if they are closer.
+def _rivals(problem: Problem[SISOSystem], order: int) -> list[SISOSystem]:
+    """Return what the result must not be worse than: BT's systems and, unweighted, IRKA's."""
+    if not _is_compared(problem):
+        return []
+    rivals = [problem.balanced(order)]
+    if problem.weight is None and bool((problem.full.decay > 0).all()):
+        start = problem.balancing.truncate(order)
+        rivals.append(irka_solutions(problem.full, order, start)[0])
+    return rivals
 
-    A system that is not minimal is reduced exactly by BT, and an error below rounding in the
-    optimiser's formulas tells nothing.
-    """
-    full = problem.full
-    system = found.iterate.to_system(full.D, full.time)
-    index = torch.nonzero(found.error < NOTHING)[:, 0]
-    if len(index) == 0 or problem.weight is not None or problem.fits_feedthrough:
-        return system
-    part = full[index]
-    balanced = Balancing.of(part, problem.horizon).truncate(order)
-    closer = torch.zeros_like(found.error, dtype=torch.bool)
-    closer[index] = h2_error(part, balanced, horizon=problem.horizon) < h2_error(
-        part, system[index], horizon=problem.horizon
-    )
-    if not bool(closer.any()):
-        return system
-    spread = torch.zeros_like(found.iterations)
-    spread[index] = torch.arange(len(index), device=index.device)
-    return where(closer, balanced[spread], system)
+
+def _starts(
+    problem: Problem[SISOSystem], rivals: dict[int, list[SISOSystem]], chain: tuple[int, ...]
+) -> dict[int, list[Iterate]]:
+    """Return starts by order: BT's solutions, the rivals and, in other metrics, the H² optima."""
+    balancing = _balancing_for_starts(problem)
+    starts = {order: [balancing.truncate(order), *rivals.get(order, [])] for order in chain}
+    if problem.weight is not None or problem.fits_feedthrough:
+        plain = replace(problem, weight=None, orders=chain, fits_feedthrough=False)
+        for order, outcome in zip(chain, scalar_h2(plain), strict=True):
+            starts[order].append(outcome.system)
+    return {
+        order: [
+            replace(Iterate.from_system(one), D=one.D - problem.full.D) for one in starts[order]
+        ]
+        for order in chain
+    }
 
 
 def optimize_path(
@@ -151,24 +150,24 @@ def optimize_path(
 def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     """Return H²-optimal scalar systems at every order; see :func:`h2_method`."""
     full = problem.full
-    config = problem.descent
     chain = tuple(sorted({*range(2, max(problem.orders) + 1, 2), *problem.orders}))
-    balancing = _balancing_for_starts(problem)
-    starts = {order: _starts(problem, balancing.truncate(order), order) for order in chain}
-    if problem.weight is not None:
-        plain = replace(problem, weight=None, orders=chain, fits_feedthrough=False)
-        for order, outcome in zip(chain, scalar_h2(plain), strict=True):
-            starts[order].append(Iterate.from_system(outcome.system))
+    rivals = {order: _rivals(problem, order) for order in problem.orders}
     objective = problem.objective
-    candidates = Candidates.of(objective, *ladder_of_exponents(full, problem.horizon))
     found = optimize_path(
-        objective, candidates, problem.orders, time=full.time, config=config, starts=starts
+        objective,
+        Candidates.of(objective, *ladder_of_exponents(full, problem.horizon)),
+        problem.orders,
+        time=full.time,
+        config=problem.descent,
+        starts=_starts(problem, rivals, chain),
     )
     outcomes: list[Outcome[SISOSystem]] = []
     for order in problem.orders:
         best, spread = found[order]
         best = tame(problem, best, order)
-        outcomes.append(Outcome(_exact(problem, best, order), best.iterations, spread))
+        system = closest(problem, best.iterate.to_system(full.D, full.time), rivals[order])
+        system = closest_of_small_errors(problem, system, best.error, order)
+        outcomes.append(Outcome(system, best.iterations, spread))
     return outcomes
 
 
