@@ -74,24 +74,22 @@ def test_what_is_closer_replaces_what_was_found():
     assert torch.equal(chosen.exponents, good.exponents)
 
 
-def test_what_breaks_a_limit_is_left():
+def test_a_rival_that_decays_too_little_is_left():
     full = s4d_bank(3, 8, seed=61)
     poor, good = (reduce(full, 4, method).system for method in ("modal", "h2"))
     strict = Problem(full, (4,), descent=DescentConfig(decay_floor=10.0))
     assert torch.equal(closest(strict, poor, [good]).exponents, poor.exponents)
-    # Two modes that cancel each other to 1e-3 have the energy of a million systems.
-    near = build([-0.1 + 1j, -0.1001 + 1j], [1000.0, -999.0], [2, 2])
-    target = build([-0.1 + 1j, -0.1001 + 1j, -0.5 + 2j], [1000.0, -999.0, 0.01], [2, 2, 2])
-    far = build([-0.3 + 0.2j, -0.2 + 2j], [1.0, 1.0], [2, 2])
-    weak = target.reshape(1)
-    problem = Problem(weak, (4,))
-    assert torch.equal(
-        closest(problem, far.reshape(1), [near.reshape(1)]).exponents, near.exponents[None]
-    )
-    alone = build([-0.1 + 1j, -0.3 + 1.2j], [1.0, 0.5], [2, 2]).reshape(1)
-    problem = Problem(alone, (4,), descent=DescentConfig(mode_energy_limit=10.0))
+
+
+@pytest.mark.parametrize(("limit", "taken"), [(10.0, False), (1e8, True)])
+def test_a_rival_whose_modes_have_too_much_energy_is_left(limit, taken):
+    full = build([-0.1 + 1j, -0.3 + 1.2j], [1.0, 0.1], [2, 2]).reshape(1)
+    far = build([-0.3 + 0.2j], [1.0], [2]).reshape(1)
+    # Almost the first mode, as a difference of two.
     strong = build([-0.1 + 1j, -0.10001 + 1j], [5000.5, -4999.5], [2, 2]).reshape(1)
-    assert torch.equal(closest(problem, far.reshape(1), [strong]).exponents, far.exponents[None])
+    problem = Problem(full, (4,), descent=DescentConfig(mode_energy_limit=limit))
+    chosen = closest(problem, far, [far, strong])
+    assert torch.equal(chosen.states, strong.states if taken else far.states)
 
 
 def test_a_small_error_is_brought_to_its_optimum():
