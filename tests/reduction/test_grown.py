@@ -15,7 +15,7 @@ FREQUENCIES = half_circle(64)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_one_real_pole_takes_most_of_what_a_pair_leaves(weighted):
+def test_one_real_pole_takes_most_of_the_energy_that_a_pair_leaves(weighted):
     full = build([-0.1 + 1j, -0.5], [1.0, 3.0], [2, 1]).reshape(1)
     base = build([-0.1 + 1j], [0.3], [2]).reshape(1)
     values = (1 / (0.1 + FREQUENCIES) ** 2)[None] if weighted else torch.ones(1, 64)
@@ -29,4 +29,4 @@ def test_one_real_pole_takes_most_of_what_a_pair_leaves(weighted):
     error = weighted_error(FREQUENCIES, values[0].numpy(), full[0], small)
     alone = refit_residues(problem.objective, start, penalty=0.0, time="discrete")
     left = alone.to_system(full.D, "discrete")[0]
-    assert error < weighted_error(FREQUENCIES, values[0].numpy(), full[0], left) / 3
+    assert error < weighted_error(FREQUENCIES, values[0].numpy(), full[0], left) / 2

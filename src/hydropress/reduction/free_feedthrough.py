@@ -5,20 +5,23 @@ D adds to the first sample alone, so that the best one leaves nothing of it: wha
 """
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from hydropress.reduction.metric import delayed, first_sample
 from hydropress.systems.modal import SISOSystem
 
 
-def delayed(full: SISOSystem) -> SISOSystem:
+def from_second_sample(full: SISOSystem) -> SISOSystem:
     """Return the systems whose kernel is k[t + 1]."""
-    return replace(full, residues=_of_states(full.residues * full.poles, full.states))
+    later = cast(SISOSystem, delayed(full))
+    return replace(later, residues=_of_states(later.residues, full.states))
 
 
-def undelayed(reduced: SISOSystem, full: SISOSystem) -> SISOSystem:
-    """Return the systems that :func:`delayed` turns into ``reduced``, with the full's k[0] + D.
+def with_first_sample(reduced: SISOSystem, full: SISOSystem) -> SISOSystem:
+    """Return the systems that :func:`from_second_sample` makes ``reduced`` of, k[0] + D as full's.
 
     Parameters
     ----------
@@ -26,9 +29,8 @@ def undelayed(reduced: SISOSystem, full: SISOSystem) -> SISOSystem:
         Banks of one batch shape ``(K,)``.
     """
     residues = _of_states(reduced.residues / reduced.poles, reduced.states)
-    first = ((residues * reduced.states).real).sum(-1)
-    wanted = (full.residues * full.states).real.sum(-1) + full.D
-    return replace(reduced, residues=residues, D=wanted - first)
+    earlier = replace(reduced, residues=residues, D=torch.zeros_like(full.D))
+    return replace(earlier, D=first_sample(full) - first_sample(earlier))
 
 
 def _of_states(residues: Tensor, states: Tensor) -> Tensor:

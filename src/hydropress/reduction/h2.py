@@ -9,7 +9,7 @@ from torch import Tensor
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.closest import closest, closest_of_small_errors
 from hydropress.reduction.descent import Descended, DescentConfig
-from hydropress.reduction.free_feedthrough import delayed, undelayed
+from hydropress.reduction.free_feedthrough import from_second_sample, with_first_sample
 from hydropress.reduction.grown import with_best_real
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate
@@ -82,8 +82,8 @@ def _starts(
                 base = _iterate_of(optima[order - 1], full)
                 grown[order] = with_best_real(problem, candidates, base)
     if problem.fits_feedthrough and problem.horizon is None:
-        for order, later in _optima(problem, delayed(full), chain).items():
-            systems[order].append(undelayed(later, full))
+        for order, later in _optima(problem, from_second_sample(full), chain).items():
+            systems[order].append(with_first_sample(later, full))
     starts = {order: [_iterate_of(one, full) for one in systems[order]] for order in chain}
     for order, iterate in grown.items():
         starts[order].append(iterate)
@@ -203,10 +203,15 @@ def h2_method(problem: Problem[S]) -> list[Outcome[S]]:
     """Return H²-optimal systems at every order, never worse than BT in the problem's metric.
 
     A greedy global search places the poles, a descent polishes every addition; BT's own solution is
-    among the starts at every order.  Banks of scalar systems go through
-    :mod:`hydropress.reduction.search` and a damped Newton descent
-    (:mod:`hydropress.reduction.descent`), with the unweighted optimum among the starts of a
-    weighted problem; MIMO systems through :mod:`hydropress.reduction.mimo`.
+    among the starts at every order.  Scalar systems are in the end compared with BT's and, if
+    there is no weight, with IRKA's by errors in which nothing cancels
+    (:mod:`hydropress.reduction.closest`); banks of more than 64 systems do without where no order
+    above 2 is asked for, small errors apart.
+
+    Banks of scalar systems go through :mod:`hydropress.reduction.search` and a damped Newton
+    descent (:mod:`hydropress.reduction.descent`), with the unweighted optimum among the starts of a
+    weighted problem and that of the kernel from its second sample on among those with a free D;
+    MIMO systems through :mod:`hydropress.reduction.mimo`.
 
     Close poles whose modes cancel each other are a poor start for fine-tuning.  Where a mode of a
     scalar system has more energy than ``mode_energy_limit`` allows, the optimum is left for a
