@@ -33,7 +33,7 @@ def assert_never_worse_than_balanced(full: SISOSystem, orders: tuple[int, ...]) 
         for row in range(len(flat.D)):
             error = oracles.h2_error(flat[row], small[row])
             limit = oracles.h2_error(flat[row], other[row])
-            rounding = 1e-9 * oracles.h2_norm(flat[row])
+            rounding = 1e-13 * oracles.h2_norm(flat[row])
             assert error <= limit * (1 + 1e-9) + rounding
 
 

@@ -11,6 +11,7 @@ import oracles
 from hydropress.reduction.problem import SpectralWeight
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.norms import h2_norm
+from reduction.mimo import as_mimo
 from reduction.problems import (
     ITERATIVE,
     METHODS,
@@ -148,3 +149,21 @@ def test_a_small_error_with_fitted_feedthrough_is_still_right():
     kernel[0] += float(system.D[0] - result.system.D[0])
     expected = np.linalg.norm(kernel) / float(h2_norm(system[0]))
     assert float(result.relative_error[0]) == pytest.approx(expected, rel=1e-3)
+
+
+MIXED = seeded_bank((1,), 4, 2, seed=1)
+
+
+def test_with_a_free_feedthrough_a_scalar_system_is_no_worse_than_one_of_one_input():
+    scalar = reduce(MIXED, 3, fit_feedthrough=True)
+    many = reduce(as_mimo(MIXED), 3, fit_feedthrough=True)
+    assert float(scalar.relative_error) <= float(many.relative_error) * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
+def test_under_a_weight_a_scalar_system_is_no_worse_than_one_of_one_input(order):
+    frequencies = half_circle(64)
+    values = 1 / (0.1 + frequencies) ** 2
+    scalar = reduce(MIXED, order, weight=SpectralWeight(frequencies, values))
+    many = reduce(as_mimo(MIXED), order, weight=SpectralWeight(frequencies, values[:, None, None]))
+    assert float(scalar.relative_error) <= float(many.relative_error) * (1 + 1e-6)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.descent import DescentConfig
-from hydropress.reduction.iterate import Iterate
+from hydropress.reduction.iterate import Iterate, stack_iterates
 from hydropress.reduction.merit import merit_of
 from hydropress.reduction.objective import Objective
 from hydropress.reduction.residues import refit_residues
@@ -121,13 +121,13 @@ def _best_of(
     objective: Objective, trials: list[Iterate], config: DescentConfig, time: Time
 ) -> Iterate:
     """Return of each system the trial with the smallest merit, residues refitted."""
-    penalty = config.energy_penalty
-    fitted = [refit_residues(objective, trial, penalty=penalty, time=time) for trial in trials]
-    best, least = fitted[0], torch.full_like(objective.energy, torch.inf)
-    for trial in fitted:
-        merit = merit_of(objective, trial, objective.evaluate(trial), penalty, time)
-        best, least = trial.where(merit < least, best), torch.minimum(merit, least)
-    return best
+    penalty, count = config.energy_penalty, len(trials)
+    systems = torch.arange(objective.num_systems, device=objective.energy.device)
+    part = objective.select(systems.repeat(count))
+    fitted = refit_residues(part, stack_iterates(trials), penalty=penalty, time=time)
+    merit = merit_of(part, fitted, part.evaluate(fitted), penalty, time)
+    best = merit.reshape(count, -1).nan_to_num(torch.inf).argmin(0)
+    return fitted.select(best * len(systems) + systems)
 
 
 def across_double_pole(

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.balancing import Balancing
+from hydropress.reduction.closest import closest, closest_of_small_errors
 from hydropress.reduction.descent import Descended, DescentConfig, unmoved
+from hydropress.reduction.free_feedthrough import from_second_sample, with_first_sample
+from hydropress.reduction.grown import with_best_real
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.mimo import mimo_h2
@@ -24,63 +27,96 @@ from hydropress.reduction.search import (
     ladder_of_exponents,
 )
 from hydropress.reduction.taming import tame
-from hydropress.systems.assembly import where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
-from hydropress.systems.norms import h2_error
-
-IRKA_STEPS = 40
 
 FIRST_PROPOSALS, PROPOSALS = (4, 3), (3, 1)
 """Pairs and couples of real poles that are tried at order 2 and beyond."""
 
-NOTHING = 1e-10
-"""Squared relative error of which the closed form has lost half its digits or more."""
+FEW, IRKA_STEPS = 64, 20
+"""Systems that cost little, whatever is done with them; and IRKA's steps on more than these."""
 
 
-def _starts(problem: Problem[SISOSystem], balanced: SISOSystem, order: int) -> list[Iterate]:
-    """Return BT's solutions and, at orders that are wanted, IRKA's from them.
+def _is_compared(problem: Problem[SISOSystem]) -> bool:
+    """Return whether BT and IRKA take part as the methods of these names run them.
 
-    At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``).
+    On a large bank they would take a third of the search's time or more (measured).
     """
-    full = problem.full
-    starts = [balanced]
-    if order > 2 and order in problem.orders and bool((full.decay > 0).all()):
-        starts.append(irka_solutions(full, order, balanced, IRKA_STEPS)[0])
-    return [Iterate.from_system(start) for start in starts]
+    return len(problem.full.D) <= FEW
 
 
 def _balancing_for_starts(problem: Problem[SISOSystem]) -> Balancing[SISOSystem]:
-    """Return BT's projections: a sketch where there is one."""
-    if problem.horizon is None:
+    """Return BT's projections: a sketch where there is one and no more is needed."""
+    if problem.horizon is None and not _is_compared(problem):
         sketch = Balancing.sketch(problem.full)
         if bool(torch.isfinite(sketch.left).all()) and bool(torch.isfinite(sketch.right).all()):
             return sketch
     return problem.balancing
 
 
-def _exact(problem: Problem[SISOSystem], found: Descended, order: int) -> SISOSystem:
-    """Return the systems; where next to nothing is left of the error, BT's if they are closer.
+def _has_irka(problem: Problem[SISOSystem]) -> bool:
+    return problem.weight is None and bool((problem.full.decay > 0).all())
 
-    A system that is not minimal is reduced exactly by BT, and an error below rounding in the
-    optimiser's formulas tells nothing.
-    """
-    full = problem.full
-    system = found.iterate.to_system(full.D, full.time)
-    index = torch.nonzero(found.error < NOTHING)[:, 0]
-    if len(index) == 0 or problem.weight is not None or problem.fits_feedthrough:
-        return system
-    part = full[index]
-    balanced = Balancing.of(part, problem.horizon).truncate(order)
-    closer = torch.zeros_like(found.error, dtype=torch.bool)
-    closer[index] = h2_error(part, balanced, horizon=problem.horizon) < h2_error(
-        part, system[index], horizon=problem.horizon
-    )
-    if not bool(closer.any()):
-        return system
-    spread = torch.zeros_like(found.iterations)
-    spread[index] = torch.arange(len(index), device=index.device)
-    return where(closer, balanced[spread], system)
+
+def _rivals(problem: Problem[SISOSystem], order: int) -> list[SISOSystem]:
+    """Return what the result must not be worse than: BT's systems and, unweighted, IRKA's."""
+    if not _is_compared(problem):
+        return []
+    rivals = [problem.balanced(order)]
+    if _has_irka(problem):
+        start = problem.balancing.truncate(order)
+        rivals.append(irka_solutions(problem.full, order, start)[0])
+    return rivals
+
+
+def _starts(
+    problem: Problem[SISOSystem], candidates: Candidates, rivals: dict[int, list[SISOSystem]]
+) -> dict[int, list[Iterate]]:
+    """Return starts by order: BT's solutions, the rivals and, in other metrics, the H² optima."""
+    full, chain = problem.full, _chain(problem.orders)
+    balancing = _balancing_for_starts(problem)
+    systems = {order: [balancing.truncate(order), *rivals.get(order, [])] for order in chain}
+    if not _is_compared(problem) and _has_irka(problem):
+        # At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``).
+        for order in problem.orders:
+            if order > 2:
+                start = systems[order][0]
+                systems[order].append(irka_solutions(full, order, start, IRKA_STEPS)[0])
+    grown: dict[int, Iterate] = {}
+    if problem.weight is not None or problem.fits_feedthrough:
+        below = {order - 1 for order in problem.orders if order > 1}
+        optima = _optima(problem, full, tuple(sorted({*chain, *below})))
+        for order in chain:
+            systems[order].append(optima[order])
+        # The last real pole, which may stand for what the first samples miss, in the metric itself.
+        for order in problem.orders:
+            if order > 1:
+                base = _iterate_of(optima[order - 1], full)
+                grown[order] = with_best_real(problem, candidates, base)
+    if problem.fits_feedthrough and problem.horizon is None:
+        for order, later in _optima(problem, from_second_sample(full), chain).items():
+            systems[order].append(with_first_sample(later, full))
+    starts = {order: [_iterate_of(one, full) for one in systems[order]] for order in chain}
+    for order, iterate in grown.items():
+        starts[order].append(iterate)
+    return starts
+
+
+def _optima(
+    problem: Problem[SISOSystem], full: SISOSystem, orders: tuple[int, ...]
+) -> dict[int, SISOSystem]:
+    """Return the optima of systems in the plain metric, by order."""
+    plain = replace(problem, full=full, weight=None, orders=orders, fits_feedthrough=False)
+    return {order: outcome.system for order, outcome in zip(orders, scalar_h2(plain), strict=True)}
+
+
+def _iterate_of(system: SISOSystem, full: SISOSystem) -> Iterate:
+    return replace(Iterate.from_system(system), D=system.D - full.D)
+
+
+def _chain(orders: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the orders on the way to those wanted, and these."""
+    return tuple(sorted({*range(2, max(orders) + 1, 2), *orders}))
 
 
 def optimize_path(
@@ -168,24 +204,24 @@ def _grown(
 def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     """Return H²-optimal scalar systems at every order; see :func:`h2_method`."""
     full = problem.full
-    config = problem.descent
-    chain = tuple(sorted({*range(2, max(problem.orders) + 1, 2), *problem.orders}))
-    balancing = _balancing_for_starts(problem)
-    starts = {order: _starts(problem, balancing.truncate(order), order) for order in chain}
-    if problem.weight is not None:
-        plain = replace(problem, weight=None, orders=chain, fits_feedthrough=False)
-        for order, outcome in zip(chain, scalar_h2(plain), strict=True):
-            starts[order].append(Iterate.from_system(outcome.system))
     objective = problem.objective
     candidates = Candidates.of(objective, *ladder_of_exponents(full, problem.horizon))
+    rivals = {order: _rivals(problem, order) for order in problem.orders}
     found = optimize_path(
-        objective, candidates, problem.orders, time=full.time, config=config, starts=starts
+        objective,
+        candidates,
+        problem.orders,
+        time=full.time,
+        config=problem.descent,
+        starts=_starts(problem, candidates, rivals),
     )
     outcomes: list[Outcome[SISOSystem]] = []
     for order in problem.orders:
         best, spread = found[order]
         best = tame(problem, best, order)
-        outcomes.append(Outcome(_exact(problem, best, order), best.iterations, spread))
+        system = closest(problem, best.iterate.to_system(full.D, full.time), rivals[order])
+        system = closest_of_small_errors(problem, system, best.error, order)
+        outcomes.append(Outcome(system, best.iterations, spread))
     return outcomes
 
 
@@ -193,10 +229,15 @@ def h2_method(problem: Problem[S]) -> list[Outcome[S]]:
     """Return H²-optimal systems at every order, never worse than BT in the problem's metric.
 
     A greedy global search places the poles, a descent polishes every addition; BT's own solution is
-    among the starts at every order.  Banks of scalar systems go through
-    :mod:`hydropress.reduction.search` and a damped Newton descent
-    (:mod:`hydropress.reduction.descent`), with the unweighted optimum among the starts of a
-    weighted problem; MIMO systems through :mod:`hydropress.reduction.mimo`.
+    among the starts at every order.  Scalar systems are in the end compared with BT's and, if
+    there is no weight, with IRKA's by errors in which nothing cancels
+    (:mod:`hydropress.reduction.closest`); banks of more than 64 systems do without where no order
+    above 2 is asked for, small errors apart.
+
+    Banks of scalar systems go through :mod:`hydropress.reduction.search` and a damped Newton
+    descent (:mod:`hydropress.reduction.descent`), with the unweighted optimum among the starts of a
+    weighted problem and that of the kernel from its second sample on among those with a free D;
+    MIMO systems through :mod:`hydropress.reduction.mimo`.
 
     Close poles whose modes cancel each other are a poor start for fine-tuning.  Where a mode of a
     scalar system has more energy than ``mode_energy_limit`` allows, the optimum is left for a
