@@ -27,6 +27,8 @@ from hydropress.systems.modal import MIMOSystem
 SCREENING_STEPS, FINALISTS, CLOSE = 15, 3, 1.1
 """Steps that tell basins apart, and how many starts are finished, if their squared errors are
 within this factor."""
+PROPOSALS = 4
+"""Extensions of the order before that go on, the best by what they explain."""
 SAME = 1e-6
 """Starts whose squared errors differ by less, relatively, have come to the same optimum."""
 DESCENT_STEPS = 1000
@@ -79,6 +81,20 @@ class _Path:
             time=self._full.time,
         )
 
+    def _to_the_end(self, start: Directions) -> TangentialDescent:
+        """Descend until it is stationary, or a fresh start from the decay floor brings nothing."""
+        found = self._descend(start, self._limit)
+        lowest = math.log(self._config.decay_floor)
+        while float(found.fit.stationarity) > self._config.tolerance:
+            if float(found.directions.log_decay.min()) > lowest or found.iterations >= self._limit:
+                break
+            # Below the floor the error is flat, and the curvature gathered there is not it.
+            after = self._descend(found.directions, self._limit)
+            if not _error(after) < _error(found) - 1e-15:
+                break
+            found = replace(after, iterations=found.iterations + after.iterations)
+        return found
+
     def _system(self, found: TangentialDescent) -> MIMOSystem:
         return found.directions.to_system(found.fit.C, self._full)
 
@@ -91,10 +107,11 @@ class _Path:
         """Return where a few steps lead from all starts, the best first."""
         propose = self._search.odd_proposals if order % 2 else self._search.proposals
         proposed = propose(base.directions, base.fit.C) if base else propose(None, None)
-        placed = [self._descend(one, 0) for one in proposed]
+        placed = sorted((self._descend(one, 0) for one in proposed), key=_error)
         seeds = [self._system(one) for one in placed] + truncations(self._full, order)
         projected = project_all(self._full, order, seeds)
-        candidates = proposed + [Directions.of(start) for start in starts]
+        candidates = [one.directions for one in placed[:PROPOSALS]]
+        candidates += [Directions.of(start) for start in starts]
         ends = [self._descend(Directions.of(one), 0) for one in projected]
         candidates += [one.directions for one in _distinct(ends, FINALISTS)]
         return sorted((self._descend(one, SCREENING_STEPS) for one in candidates), key=_error)
@@ -105,10 +122,10 @@ class _Path:
         """Descend to the end from the best of those tried; the last word has a measurement."""
         limit = CLOSE * max(_error(tried[0]), NOISE)
         close = [one for one in _distinct(tried, FINALISTS) if _error(one) <= limit]
-        finished = [self._descend(one.directions, self._limit) for one in close or tried[:1]]
+        finished = [self._to_the_end(one.directions) for one in close or tried[:1]]
         split = split_near_axis(min(finished, key=_error).directions, self._full.time)
         if split is not None:
-            finished.append(self._descend(split, self._limit))
+            finished.append(self._to_the_end(split))
         # A closed form can lie by what its modes cancel, and does not see the last digits.
         floor = self._config.decay_floor
         systems = [self._system(one) for one in finished]
@@ -185,6 +202,10 @@ def mimo_h2(problem: Problem[MIMOSystem]) -> list[Outcome[MIMOSystem]]:
     """Return H²-optimal MIMO systems at every order, one system of the batch after the other."""
     full = problem.full
     starts = {order: starts_of(problem, order) for order in chain_of(problem.orders)}
+    if problem.weight is not None:
+        plain = mimo_h2(replace(problem, weight=None, fits_feedthrough=False))
+        for order, outcome in zip(problem.orders, plain, strict=True):
+            starts[order].append(outcome.system)
     found = [
         optimize_mimo_path(
             replace(problem, full=full[row : row + 1]),

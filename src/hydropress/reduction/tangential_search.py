@@ -11,9 +11,8 @@ from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import MIMOSystem
 from hydropress.systems.moments import Time, exponential_moments
 
-PAIRS_TRIED = 3
-CONTENDERS = 12
-"""Candidates of which the best rank-one residue is worked out."""
+CONTENDERS, POWER_STEPS = 12, 4
+"""Candidates of which the best rank-one residue is worked out, by estimates of what it explains."""
 
 
 class TangentialSearch:
@@ -37,12 +36,13 @@ class TangentialSearch:
     def _ranked(
         self, residual: tuple[Tensor, Tensor, Tensor], candidates: Tensor, count: int
     ) -> list[tuple[Tensor, Tensor]]:
-        """Return the best candidates with their b, the best first, no two of them neighbours."""
+        """Return the best candidates with their b, the best first, no two of them neighbours.
+
+        A pair counts as one mode: what its two members share makes no difference here.
+        """
         _, B, C = residual
         phi = self._moments(residual, candidates)
-        products = (C.mH @ C) * (B.conj() @ B.mT)
-        total = torch.einsum("gi,ij,gj->g", phi.conj(), products, phi).real
-        score = total.clone()
+        score = _largest_singular_values(phi, B, C)
         places: list[int] = []
         log_decay = torch.log(-candidates.real)
         for _ in range(min(CONTENDERS, len(score))):
@@ -66,9 +66,9 @@ class TangentialSearch:
         return [(pole, b) for _, pole, b in found[:count]]
 
     def proposals(self, base: Directions | None, outputs: Tensor | None) -> list[Directions]:
-        """Return the base with two more states: the best pairs, the best couple of real poles."""
+        """Return the base with two more states: pairs, and the best couple of real poles."""
         residual = self._residual(base, outputs)
-        pairs = self._ranked(residual, self._pairs, PAIRS_TRIED)
+        pairs = self._ranked(residual, self._pairs, CONTENDERS)
         reals = self._ranked(residual, self._reals, 2)
         found = [_extended(base, [pair], 1) for pair in pairs]
         return found + ([_extended(base, reals, 0)] if len(reals) == 2 else [])
@@ -87,6 +87,22 @@ class TangentialSearch:
         z, e = base.all_modes()
         taken = -outputs[:, : len(z)]
         return torch.cat([exponents, z]), torch.cat([B, e]), torch.cat([C, taken], -1)
+
+
+def _largest_singular_values(phi: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Estimate those of C diag(φ_g) B for every g from below, by power iteration, ``(G,)``.
+
+    The sum of all squared singular values is no substitute: a mode of rank one takes but one.
+    """
+    sizes = torch.linalg.vector_norm(B, dim=1) * torch.linalg.vector_norm(C, dim=0)
+    inputs = B[(phi.abs() * sizes).argmax(1)].conj()
+    value = phi.new_zeros(len(phi)).real
+    for _ in range(POWER_STEPS):
+        inputs = inputs / torch.linalg.vector_norm(inputs, dim=1, keepdim=True).clamp_min(1e-300)
+        outputs = (inputs @ B.mT * phi) @ C.mT
+        value = torch.linalg.vector_norm(outputs, dim=1)
+        inputs = (outputs @ C.conj() * phi.conj()) @ B.conj()
+    return value
 
 
 def _extended(
