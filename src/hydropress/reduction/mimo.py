@@ -90,7 +90,7 @@ class _Path:
                 break
             # Below the floor the error is flat, and the curvature gathered there is not it.
             after = self._descend(found.directions, self._limit)
-            if not _error(after) < _error(found) - 1e-15:
+            if not _error(after) < _error(found):
                 break
             found = replace(after, iterations=found.iterations + after.iterations)
         return found
@@ -108,7 +108,7 @@ class _Path:
         propose = self._search.odd_proposals if order % 2 else self._search.proposals
         proposed = propose(base.directions, base.fit.C) if base else propose(None, None)
         placed = sorted((self._descend(one, 0) for one in proposed), key=_error)
-        seeds = [self._system(one) for one in placed] + truncations(self._full, order)
+        seeds = [self._system(one) for one in placed] + starts + truncations(self._full, order)
         projected = project_all(self._full, order, seeds)
         candidates = [one.directions for one in placed[:PROPOSALS]]
         candidates += [Directions.of(start) for start in starts]
@@ -117,7 +117,7 @@ class _Path:
         return sorted((self._descend(one, SCREENING_STEPS) for one in candidates), key=_error)
 
     def finish(
-        self, tried: list[TangentialDescent], starts: list[MIMOSystem]
+        self, order: int, tried: list[TangentialDescent], starts: list[MIMOSystem]
     ) -> tuple[MimoStep, TangentialDescent]:
         """Descend to the end from the best of those tried; the last word has a measurement."""
         limit = CLOSE * max(_error(tried[0]), NOISE)
@@ -132,7 +132,7 @@ class _Path:
         systems += [one for one in starts if float(one.decay.min()) >= floor]
         errors = [self._measure(one) for one in systems]
         best = min(range(len(errors)), key=errors.__getitem__)
-        polished = self._polished(systems[best])
+        polished = self._polished(systems[best], order)
         if polished is not None:
             systems.append(polished)
             errors.append(self._measure(polished))
@@ -143,12 +143,11 @@ class _Path:
         step = MimoStep(systems[place], errors[place], descended.iterations, spread)
         return step, min(finished, key=_error)
 
-    def _polished(self, system: MIMOSystem) -> MIMOSystem | None:
+    def _polished(self, system: MIMOSystem, order: int) -> MIMOSystem | None:
         """Return what a system is projected to, if the fixed point is that of the problem."""
         problem = self._problem
         if problem.weight is not None or problem.horizon is not None or problem.fits_feedthrough:
             return None
-        order = int(system.order)
         projected = irka_solutions(problem.full, order, system.reshape(1), POLISHING_STEPS)[0][0]
         return projected if float(projected.decay.min()) >= self._config.decay_floor else None
 
@@ -178,7 +177,7 @@ def optimize_mimo_path(
         tried = path.screen(order, base, ready)
         best = tried[0]
         if order in problem.orders:
-            steps[order], best = path.finish(tried, ready)
+            steps[order], best = path.finish(order, tried, ready)
         if order % 2 == 0:
             base = best
     return steps

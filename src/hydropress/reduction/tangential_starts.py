@@ -9,7 +9,6 @@ from hydropress.reduction.truncation import keep_modes
 from hydropress.systems.assembly import stack
 from hydropress.systems.modal import MIMOSystem
 
-IRKA_STEPS = 30
 PROJECTIONS = 10
 """Few projections lead from almost anywhere to some basin, often one that no descent finds."""
 
@@ -20,21 +19,22 @@ def chain_of(orders: tuple[int, ...]) -> list[int]:
 
 
 def starts_of(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
-    """Return BT's solutions, the dominant modes and, if poles decay, IRKA's from both."""
+    """Return BT's solutions, the dominant modes and, at orders that are wanted, IRKA's solutions.
+
+    IRKA's are those of the method of that name, so that ``h2`` is no worse; all poles must decay.
+    """
     full = problem.full
     dominant = keep_modes(full, mode_energies(full, horizon=problem.horizon), order)
     starts = [problem.balancing.truncate(order), dominant]
-    if bool((full.decay > 0).all()):
-        # IRKA as the method of that name runs it: h2 is to be no worse.
+    if order in problem.orders and bool((full.decay > 0).all()):
         starts.append(irka_solutions(full, order, starts[0])[0])
-        starts.append(irka_solutions(full, order, dominant, IRKA_STEPS)[0])
     if problem.fits_feedthrough:
         starts.append(problem.balanced(order))
     return starts
 
 
 def truncations(full: MIMOSystem, order: int) -> list[MIMOSystem]:
-    """Return single systems of the slowest, fastest, lowest and highest modes of a single one."""
+    """Return the slowest, the fastest, the lowest and the highest modes of a single system."""
     frequency = full.exponents.imag
     scores = (full.decay, -full.decay, frequency, -frequency)
     return [keep_modes(full, score, order) for score in scores]
