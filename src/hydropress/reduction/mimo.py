@@ -32,7 +32,7 @@ PROPOSALS = 4
 SAME = 1e-6
 """Starts whose squared errors differ by less, relatively, have come to the same optimum."""
 DESCENT_STEPS = 1000
-POLISHING_STEPS = 30
+POLISHING_STEPS = 100
 """Projections at the end: they do not see the error, and so are not blinded by its rounding."""
 NOISE = 1e-13
 """Squared errors below it are rounding."""
