@@ -27,8 +27,8 @@ from hydropress.systems.modal import MIMOSystem
 SCREENING_STEPS, FINALISTS, CLOSE = 15, 3, 1.1
 """Steps that tell basins apart, and how many starts are finished, if their squared errors are
 within this factor."""
-PROPOSALS = 4
-"""Extensions of the order before that go on, the best by what they explain."""
+PROPOSALS = 3
+"""Extensions by a pair that go on, the best by what they explain."""
 SAME = 1e-6
 """Starts whose squared errors differ by less, relatively, have come to the same optimum."""
 DESCENT_STEPS = 1000
@@ -107,10 +107,12 @@ class _Path:
         """Return where a few steps lead from all starts, the best first."""
         propose = self._search.odd_proposals if order % 2 else self._search.proposals
         proposed = propose(base.directions, base.fit.C) if base else propose(None, None)
-        placed = sorted((self._descend(one, 0) for one in proposed), key=_error)
+        placed = [self._descend(one, 0) for one in proposed]
         seeds = [self._system(one) for one in placed] + starts + truncations(self._full, order)
         projected = project_all(self._full, order, seeds)
-        candidates = [one.directions for one in placed[:PROPOSALS]]
+        # Real poles start slowly: the last proposal, a couple of them, always goes on.
+        candidates = [one.directions for one in sorted(placed[:-1], key=_error)[:PROPOSALS]]
+        candidates += proposed[-1:]
         candidates += [Directions.of(start) for start in starts]
         ends = [self._descend(Directions.of(one), 0) for one in projected]
         candidates += [one.directions for one in _distinct(ends, FINALISTS)]
