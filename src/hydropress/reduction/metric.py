@@ -122,7 +122,8 @@ def _stationarity(problem: Problem[S], system: MIMOSystem, row: int) -> Tensor:
     C = torch.where(torch.stack([one.states == 1] * 2, -1).flatten(), 2 * C, C)[:, kept]
     if problem.fits_feedthrough:
         C = torch.cat([C, (one.D - full.D).to(C)], 1)
-    return tangential_objective(problem, row).fit(exponents[kept], B[kept], C).stationarity
+    objective, floor = tangential_objective(problem, row), problem.descent.decay_floor
+    return objective.fit(exponents[kept], B[kept], C, decay_floor=floor).stationarity
 
 
 def largest_mode_energy(problem: Problem[S], system: S) -> Tensor:

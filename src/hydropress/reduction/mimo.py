@@ -1,7 +1,7 @@
 """H²-optimal reduction of MIMO systems: greedy search, fixed point, descent.
 
 Like the scalar method, poles are placed two states at a time where the residual has most energy;
-every addition, BT's solution, the dominant modes and IRKA's fixed points from them are starts of a
+every addition, BT's solution, truncations and IRKA's projections of all of them are starts of a
 descent that is never uphill.
 """
 
@@ -9,35 +9,33 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.metric import tangential_error, tangential_objective
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.result import Outcome
-from hydropress.reduction.scores import mode_energies
-from hydropress.reduction.search import ladder_of_exponents
 from hydropress.reduction.tangential_descent import (
     Directions,
     TangentialDescent,
     descend_tangential,
 )
-from hydropress.reduction.truncation import keep_modes
+from hydropress.reduction.tangential_search import TangentialSearch, split_near_axis
+from hydropress.reduction.tangential_starts import chain_of, project_all, starts_of, truncations
 from hydropress.systems.assembly import stack
-from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import MIMOSystem
-from hydropress.systems.moments import Time, exponential_moments
 
 SCREENING_STEPS, FINALISTS, CLOSE = 15, 3, 1.1
 """Steps that tell basins apart, and how many starts are finished, if their squared errors are
 within this factor."""
+PROPOSALS = 3
+"""Extensions by a pair that go on, the best by what they explain."""
+SAME = 1e-6
+"""Starts whose squared errors differ by less, relatively, have come to the same optimum."""
 DESCENT_STEPS = 1000
-IRKA_STEPS = 30
-PAIRS_TRIED = 3
+POLISHING_STEPS = 100
+"""Projections at the end: they do not see the error, and so are not blinded by its rounding."""
 NOISE = 1e-13
 """Squared errors below it are rounding."""
-CONTENDERS = 12
-"""Candidates of which the best rank-one residue is worked out."""
 
 
 @dataclass(frozen=True)
@@ -62,123 +60,98 @@ class MimoStep:
     spread: float
 
 
-class _Search:
-    """Where the residual of one system has most energy that a mode of rank one could take."""
+class _Path:
+    """The search for one system."""
 
-    def __init__(self, full: MIMOSystem, horizon: float | None) -> None:
-        self._full, self._horizon = full, horizon
-        pairs, reals = ladder_of_exponents(full.reshape(1), horizon)
-        self._pairs, self._reals = pairs[0], reals[0]
+    def __init__(self, problem: Problem[MIMOSystem]) -> None:
+        self._problem, self._full = problem, problem.full[0]
+        self._config = problem.descent
+        self._objective = tangential_objective(problem, 0)
+        self._search = TangentialSearch(self._full, problem.horizon)
+        steps = self._config.max_iterations
+        self._limit = DESCENT_STEPS if steps is None else steps
 
-    def _moments(self, residual: tuple[Tensor, Tensor, Tensor], at: Tensor) -> Tensor:
-        """Return φ_0(z̄ + s) per root of a mode's own energy, ``(G, modes)``."""
-        time, horizon = self._full.time, self._horizon
-        (phi,) = exponential_moments(
-            at.conj()[:, None] + residual[0], 1, time=time, horizon=horizon
+    def _descend(self, start: Directions, steps: int) -> TangentialDescent:
+        return descend_tangential(
+            self._objective,
+            start,
+            max_iterations=min(steps, self._limit),
+            decay_floor=self._config.decay_floor,
+            tolerance=self._config.tolerance,
+            time=self._full.time,
         )
-        own = torch.complex(2 * at.real, torch.zeros_like(at.real))
-        (norm,) = exponential_moments(own, 1, time=time, horizon=horizon)
-        return phi * norm.real.rsqrt()[:, None]
 
-    def _ranked(
-        self, residual: tuple[Tensor, Tensor, Tensor], candidates: Tensor, count: int
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Return the best candidates with their b, the best first, no two of them neighbours."""
-        _, B, C = residual
-        phi = self._moments(residual, candidates)
-        products = (C.mH @ C) * (B.conj() @ B.mT)
-        total = torch.einsum("gi,ij,gj->g", phi.conj(), products, phi).real
-        score = total.clone()
-        places: list[int] = []
-        log_decay = torch.log(-candidates.real)
-        for _ in range(min(CONTENDERS, len(score))):
-            place = int(score.argmax())
-            if float(score[place]) < 0:
+    def _to_the_end(self, start: Directions) -> TangentialDescent:
+        """Descend until it is stationary, or a fresh start from the decay floor brings nothing."""
+        found = self._descend(start, self._limit)
+        lowest = math.log(self._config.decay_floor)
+        while float(found.fit.stationarity) > self._config.tolerance:
+            if float(found.directions.log_decay.min()) > lowest or found.iterations >= self._limit:
                 break
-            places.append(place)
-            width = torch.maximum(-candidates.real, -candidates.real[place])
-            near = (candidates.imag - candidates.imag[place]).abs() < width
-            near &= (log_decay - log_decay[place]).abs() < 1.0
-            score = score.masked_fill(near, -1.0)
-        found: list[tuple[float, Tensor, Tensor]] = []
-        for place in places:
-            matrix = (C * phi[place]) @ B
-            if bool(candidates[place].imag == 0) or bool(candidates[place].imag == math.pi):
-                matrix = matrix.real.to(matrix.dtype)
-            # R b̄ is largest for b the conjugate of the first right singular vector.
-            _, sigma, Vh = torch.linalg.svd(matrix, full_matrices=False)
-            found.append((float(sigma[0]), candidates[place], Vh[0]))
-        found.sort(key=lambda entry: -entry[0])
-        return [(pole, b) for _, pole, b in found[:count]]
+            # Below the floor the error is flat, and the curvature gathered there is not it.
+            after = self._descend(found.directions, self._limit)
+            if not _error(after) < _error(found):
+                break
+            found = replace(after, iterations=found.iterations + after.iterations)
+        return found
 
-    def proposals(self, base: Directions | None, outputs: Tensor | None) -> list[Directions]:
-        """Return the base with two more states: the best pairs, the best couple of real poles."""
-        residual = self._residual(base, outputs)
-        pairs = self._ranked(residual, self._pairs, PAIRS_TRIED)
-        reals = self._ranked(residual, self._reals, 2)
-        found = [_extended(base, [pair], 1) for pair in pairs]
-        return found + ([_extended(base, reals, 0)] if len(reals) == 2 else [])
+    def _system(self, found: TangentialDescent) -> MIMOSystem:
+        return found.directions.to_system(found.fit.C, self._full)
 
-    def odd_proposals(self, base: Directions | None, outputs: Tensor | None) -> list[Directions]:
-        """Return the base with one more real pole."""
-        residual = self._residual(base, outputs)
-        return [_extended(base, [real], 0) for real in self._ranked(residual, self._reals, 2)]
+    def _measure(self, system: MIMOSystem) -> float:
+        return float(tangential_error(self._problem, self._objective, system))
 
-    def _residual(
-        self, base: Directions | None, outputs: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        exponents, B, C = all_mimo_modes(self._full)
-        if base is None or outputs is None:
-            return exponents, B, C
-        z, e = base.all_modes()
-        taken = -outputs[:, : len(z)]
-        return torch.cat([exponents, z]), torch.cat([B, e]), torch.cat([C, taken], -1)
+    def screen(
+        self, order: int, base: TangentialDescent | None, starts: list[MIMOSystem]
+    ) -> list[TangentialDescent]:
+        """Return where a few steps lead from all starts, the best first."""
+        propose = self._search.odd_proposals if order % 2 else self._search.proposals
+        proposed = propose(base.directions, base.fit.C) if base else propose(None, None)
+        placed = [self._descend(one, 0) for one in proposed]
+        seeds = [self._system(one) for one in placed] + starts + truncations(self._full, order)
+        projected = project_all(self._full, order, seeds)
+        # Real poles start slowly: the last proposal, a couple of them, always goes on.
+        candidates = [one.directions for one in sorted(placed[:-1], key=_error)[:PROPOSALS]]
+        candidates += proposed[-1:]
+        candidates += [Directions.of(start) for start in starts]
+        ends = [self._descend(Directions.of(one), 0) for one in projected]
+        candidates += [one.directions for one in _distinct(ends, FINALISTS)]
+        return sorted((self._descend(one, SCREENING_STEPS) for one in candidates), key=_error)
 
+    def finish(
+        self, order: int, tried: list[TangentialDescent], starts: list[MIMOSystem]
+    ) -> tuple[MimoStep, TangentialDescent]:
+        """Descend to the end from the best of those tried; the last word has a measurement."""
+        limit = CLOSE * max(_error(tried[0]), NOISE)
+        close = [one for one in _distinct(tried, FINALISTS) if _error(one) <= limit]
+        finished = [self._to_the_end(one.directions) for one in close or tried[:1]]
+        split = split_near_axis(min(finished, key=_error).directions, self._full.time)
+        if split is not None:
+            finished.append(self._to_the_end(split))
+        # A closed form can lie by what its modes cancel, and does not see the last digits.
+        floor = self._config.decay_floor
+        systems = [self._system(one) for one in finished]
+        systems += [one for one in starts if float(one.decay.min()) >= floor]
+        errors = [self._measure(one) for one in systems]
+        best = min(range(len(errors)), key=errors.__getitem__)
+        polished = self._polished(systems[best], order)
+        if polished is not None:
+            systems.append(polished)
+            errors.append(self._measure(polished))
+        place = min(range(len(errors)), key=errors.__getitem__)
+        descended = finished[best] if best < len(finished) else min(finished, key=_error)
+        worst = math.sqrt(max(0.0, _error(tried[-1])))
+        spread = max(0.0, worst - errors[place]) if math.isfinite(worst) else 0.0
+        step = MimoStep(systems[place], errors[place], descended.iterations, spread)
+        return step, min(finished, key=_error)
 
-def _extended(
-    base: Directions | None, modes: list[tuple[Tensor, Tensor]], pairs: int
-) -> Directions:
-    """Add modes (z, e), ``pairs`` pairs or else real poles, to a reduced system."""
-    z, e = (torch.stack(parts) for parts in zip(*modes, strict=True))
-    new = Directions(torch.log(-z.real), z.imag, e, pairs)
-    if base is None:
-        return new
-    parts = (base, new) if pairs == 0 else (new, base)
-    return Directions(
-        torch.cat([part.log_decay for part in parts]),
-        torch.cat([part.frequency for part in parts]),
-        torch.cat([part.B for part in parts]),
-        base.num_pairs + pairs,
-    )
-
-
-def _split_near_axis(directions: Directions, time: Time) -> Directions | None:
-    """Replace the pair nearest the real axis by two real poles, if it is nearer than its decay."""
-    pairs = directions.num_pairs
-    if pairs == 0:
-        return None
-    decay = directions.log_decay.exp()
-    frequency = directions.frequency.abs()
-    axis = torch.zeros_like(frequency)
-    if time == "discrete":
-        frequency = torch.remainder(frequency, 2 * math.pi)
-        frequency = torch.minimum(frequency, 2 * math.pi - frequency)
-        axis = torch.where(frequency > math.pi / 2, math.pi, axis)
-        frequency = torch.where(axis > 0, math.pi - frequency, frequency)
-    ratio = (frequency[:pairs] / decay[:pairs]).tolist()
-    nearest = min(range(pairs), key=ratio.__getitem__)
-    if ratio[nearest] >= 1:
-        return None
-    kept = [place for place in range(len(decay)) if place != nearest]
-    log_decay, b = directions.log_decay[nearest], directions.B[nearest]
-    first = b.real.to(b.dtype)
-    second = b.imag.to(b.dtype) if float(b.imag.abs().max()) > 0 else first
-    return Directions(
-        torch.cat([directions.log_decay[kept], torch.stack([log_decay - 0.5, log_decay + 0.5])]),
-        torch.cat([directions.frequency[kept], axis[nearest].expand(2)]),
-        torch.cat([directions.B[kept], torch.stack([first, second])]),
-        pairs - 1,
-    )
+    def _polished(self, system: MIMOSystem, order: int) -> MIMOSystem | None:
+        """Return what a system is projected to, if the fixed point is that of the problem."""
+        problem = self._problem
+        if problem.weight is not None or problem.horizon is not None or problem.fits_feedthrough:
+            return None
+        projected = irka_solutions(problem.full, order, system.reshape(1), POLISHING_STEPS)[0][0]
+        return projected if float(projected.decay.min()) >= self._config.decay_floor else None
 
 
 def optimize_mimo_path(
@@ -191,65 +164,25 @@ def optimize_mimo_path(
     problem
         Of one system, batch shape ``(1,)``.
     starts
-        Further starts by order: BT's solution, the dominant modes, IRKA's.
+        Further starts by order: BT's solution, truncations, IRKA's.
 
     Returns
     -------
     dict
         From order to :class:`MimoStep`.
     """
-    full, config = problem.full[0], problem.descent
-    objective = tangential_objective(problem, 0)
-    search = _Search(full, problem.horizon)
-    base: Directions | None = None
-    outputs: Tensor | None = None
+    path = _Path(problem)
+    base: TangentialDescent | None = None
     steps: dict[int, MimoStep] = {}
-    limit = DESCENT_STEPS if config.max_iterations is None else config.max_iterations
-
-    def descend(start: Directions, count: int) -> TangentialDescent:
-        return descend_tangential(
-            objective,
-            start,
-            max_iterations=count,
-            decay_floor=config.decay_floor,
-            tolerance=config.tolerance,
-            time=full.time,
-        )
-
-    for order in _chain(problem.orders):
-        propose = search.odd_proposals if order % 2 else search.proposals
+    for order in chain_of(problem.orders):
         ready = [start for start in starts.get(order, []) if bool((start.states > 0).any())]
-        candidates = propose(base, outputs) + [Directions.of(start) for start in ready]
-        tried = [descend(candidate, min(SCREENING_STEPS, limit)) for candidate in candidates]
-        tried.sort(key=_error)
+        tried = path.screen(order, base, ready)
         best = tried[0]
         if order in problem.orders:
-            finished = [descend(one.directions, limit) for one in _close_ones(tried)]
-            best = min(finished, key=_error)
-            split = _split_near_axis(best.directions, full.time)
-            if split is not None:
-                finished.append(descend(split, limit))
-                best = min(best, finished[-1], key=_error)
-            # A closed form can lie by what its modes cancel: the last word has a measurement.
-            systems = [one.directions.to_system(one.fit.C, full) for one in finished]
-            systems += [one for one in ready if float(one.decay.min()) >= config.decay_floor]
-            errors = [float(tangential_error(problem, objective, one)) for one in systems]
-            place = min(range(len(errors)), key=errors.__getitem__)
-            worst = math.sqrt(max(0.0, _error(tried[-1])))
-            steps[order] = MimoStep(
-                systems[place],
-                errors[place],
-                (finished[place] if place < len(finished) else best).iterations,
-                max(0.0, worst - errors[place]) if math.isfinite(worst) else 0.0,
-            )
+            steps[order], best = path.finish(order, tried, ready)
         if order % 2 == 0:
-            base, outputs = best.directions, best.fit.C
+            base = best
     return steps
-
-
-def _chain(orders: tuple[int, ...]) -> list[int]:
-    """Return the orders on the way to those wanted, and these."""
-    return sorted({*range(2, max(orders) + 1, 2), *orders})
 
 
 def _error(descent: TangentialDescent) -> float:
@@ -257,15 +190,23 @@ def _error(descent: TangentialDescent) -> float:
     return error if math.isfinite(error) else math.inf
 
 
-def _close_ones(tried: list[TangentialDescent]) -> list[TangentialDescent]:
-    limit = CLOSE * max(_error(tried[0]), NOISE)
-    return tried[:1] + [one for one in tried[1:FINALISTS] if _error(one) <= limit]
+def _distinct(found: list[TangentialDescent], count: int) -> list[TangentialDescent]:
+    """Return the best so many, each optimum once."""
+    kept: list[TangentialDescent] = []
+    for one in sorted(found, key=_error):
+        if len(kept) < count and (not kept or _error(one) > _error(kept[-1]) * (1 + SAME)):
+            kept.append(one)
+    return kept
 
 
 def mimo_h2(problem: Problem[MIMOSystem]) -> list[Outcome[MIMOSystem]]:
     """Return H²-optimal MIMO systems at every order, one system of the batch after the other."""
     full = problem.full
-    starts = {order: _starts(problem, order) for order in _chain(problem.orders)}
+    starts = {order: starts_of(problem, order) for order in chain_of(problem.orders)}
+    if problem.weight is not None:
+        plain = mimo_h2(replace(problem, weight=None, fits_feedthrough=False))
+        for order, outcome in zip(problem.orders, plain, strict=True):
+            starts[order].append(outcome.system)
     found = [
         optimize_mimo_path(
             replace(problem, full=full[row : row + 1]),
@@ -281,15 +222,3 @@ def mimo_h2(problem: Problem[MIMOSystem]) -> list[Outcome[MIMOSystem]]:
         systems = stack([step.system for step in steps])
         outcomes.append(Outcome(systems, iterations, spread.to(full.D.device)))
     return outcomes
-
-
-def _starts(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
-    """Return BT's solutions, the dominant modes and, if poles decay, IRKA's from both."""
-    full = problem.full
-    dominant = keep_modes(full, mode_energies(full, horizon=problem.horizon), order)
-    starts = [problem.balancing.truncate(order), dominant]
-    if bool((full.decay > 0).all()):
-        starts += [irka_solutions(full, order, start, IRKA_STEPS)[0] for start in starts]
-    if problem.fits_feedthrough:
-        starts.append(problem.balanced(order))
-    return starts

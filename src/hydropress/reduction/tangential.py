@@ -99,7 +99,14 @@ class TangentialObjective(ABC):
     def residual_moments(self, exponents: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor]:
         """Return d_jᴴ Σ t^k R(t) e^{z̄_j t} for k = 0 and 1, with R = G - G_r: ``(r, M)`` each."""
 
-    def fit(self, exponents: Tensor, B: Tensor, C: Tensor | None = None) -> Fit:
+    def fit(
+        self,
+        exponents: Tensor,
+        B: Tensor,
+        C: Tensor | None = None,
+        *,
+        decay_floor: float = 0.0,
+    ) -> Fit:
         """Evaluate reduced modes.
 
         Parameters
@@ -108,6 +115,8 @@ class TangentialObjective(ABC):
             Poles ``(r,)`` and input directions ``(r, M)``.
         C
             Output directions ``(P, r)``, with a fitted D as M more columns; the best if not given.
+        decay_floor
+            Least decay: a pole that rests on it and is pushed below it is stationary in its decay.
         """
         free = len(exponents)
         if self.fits_feedthrough:
@@ -122,6 +131,9 @@ class TangentialObjective(ABC):
         by_input, slopes = self.residual_moments(exponents, B, outputs)
         by_input, slopes = by_input[:free], slopes[:free]
         by_exponent = (slopes * B[:free].conj()).sum(-1)
+        # The error falls with a decay that falls if the derivative by Re z is negative.
+        held = (-exponents[:free].real <= decay_floor * (1 + 1e-12)) & (by_exponent.real > 0)
+        pull = torch.where(held, by_exponent.imag.abs(), by_exponent.abs())
         size_d = torch.linalg.vector_norm(outputs, dim=0)[:free]
         size_e = torch.linalg.vector_norm(B, dim=1)[:free]
         length = torch.where(size_e > 0, size_e, 1.0)
@@ -131,7 +143,7 @@ class TangentialObjective(ABC):
         relative = torch.cat(
             [
                 torch.linalg.vector_norm(by_input, dim=1) / (own * size_d / length + floor),
-                by_exponent.abs() / (slope * size_d + floor),
+                pull / (slope * size_d + floor),
                 torch.linalg.vector_norm(missing, dim=1) / torch.where(size > 0, size, 1.0),
                 self.energy.new_zeros(1),  # of no mode at all
             ]

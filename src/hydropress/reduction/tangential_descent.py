@@ -193,7 +193,7 @@ def descend_tangential(
         nonlocal best, evaluations, idle, lowest
         evaluations += 1
         directions = current()
-        fit = objective.fit(*directions.all_modes())
+        fit = objective.fit(*directions.all_modes(), decay_floor=decay_floor)
         error = float(fit.error)
         idle = 0 if error < lowest - NOISE else idle + 1
         lowest = min(lowest, error)  # stays where it is if the error is NaN
@@ -202,7 +202,9 @@ def descend_tangential(
         if idle > PATIENCE or bool(fit.stationarity <= tolerance):
             raise _SettledError
         by_decay, by_frequency, by_real, by_imaginary = derivatives(directions, fit)
-        inside = (decays.detach() >= floor) & (decays.detach() <= ceiling)
+        at = decays.detach()
+        # A pole that rests on the floor and is pushed below it stays there.
+        inside = (at >= floor) & (at <= ceiling) & ~((at == floor) & (by_decay > 0))
         decays.grad = torch.where(inside, by_decay, 0.0)
         shifts.grad = unit[:pairs] * by_frequency
         real.grad = by_real.clone()

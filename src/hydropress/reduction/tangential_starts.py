@@ -1,0 +1,50 @@
+"""Where the descents of a MIMO reduction start: BT, truncations, and IRKA's projections."""
+
+import torch
+
+from hydropress.reduction.irka import irka_solutions
+from hydropress.reduction.problem import Problem
+from hydropress.reduction.scores import mode_energies
+from hydropress.reduction.truncation import keep_modes
+from hydropress.systems.assembly import stack
+from hydropress.systems.modal import MIMOSystem
+
+PROJECTIONS = 10
+"""Few projections lead from almost anywhere to some basin, often one that no descent finds."""
+
+
+def chain_of(orders: tuple[int, ...]) -> list[int]:
+    """Return the orders on the way to those wanted, and these."""
+    return sorted({*range(2, max(orders) + 1, 2), *orders})
+
+
+def starts_of(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
+    """Return BT's solutions, the dominant modes and, at orders that are wanted, IRKA's solutions.
+
+    IRKA's are those of the method of that name, so that ``h2`` is no worse; all poles must decay.
+    """
+    full = problem.full
+    dominant = keep_modes(full, mode_energies(full, horizon=problem.horizon), order)
+    starts = [problem.balancing.truncate(order), dominant]
+    if order in problem.orders and bool((full.decay > 0).all()):
+        starts.append(irka_solutions(full, order, starts[0])[0])
+    if problem.fits_feedthrough:
+        starts.append(problem.balanced(order))
+    return starts
+
+
+def truncations(full: MIMOSystem, order: int) -> list[MIMOSystem]:
+    """Return the slowest, the fastest, the lowest and the highest modes of a single system."""
+    frequency = full.exponents.imag
+    scores = (full.decay, -full.decay, frequency, -frequency)
+    return [keep_modes(full, score, order) for score in scores]
+
+
+def project_all(full: MIMOSystem, order: int, starts: list[MIMOSystem]) -> list[MIMOSystem]:
+    """Return what the starts, single systems, are projected to by IRKA's first iterations."""
+    if not bool((full.decay > 0).all()):
+        return []
+    bank = stack(starts)
+    rows = torch.zeros(len(starts), dtype=torch.int64, device=full.D.device)
+    projected, _ = irka_solutions(full.reshape(1)[rows], order, bank, PROJECTIONS)
+    return [projected[row] for row in range(len(starts))]
