@@ -6,7 +6,8 @@ s = -d ± √δ the system is a smooth function of δ, a pair for δ < 0 and two
 a few values of δ on both sides, each with its best residues, show where the optimum lies.
 
 A real pole of discrete time that moves towards a = 0 has to change its sign there, which its decay
--log |a| cannot: values of a on both sides are tried in the same way.
+-log |a| cannot, and as far as the decay goes it may seem to have arrived: values of a on both sides
+are tried in the same way.
 """
 
 import math
@@ -27,9 +28,8 @@ SEPARATIONS = (-1.0, -0.3, -0.1, -0.03, -0.01, -0.001, 0.001, 0.01, 0.03, 0.1, 0
 NEAR = 1.0
 """Largest |δ| / d² at which two poles count as close to each other."""
 
-POLES_AROUND_ZERO = (0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 1e-3)
-NEAR_ZERO = 0.1
-"""|a| tried on either side, and from where on."""
+POLES_AROUND_ZERO = (0.98, 0.93, 0.85, 0.7, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 1e-3)
+"""|a| tried on either side."""
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,14 @@ def across_double_pole(
 def across_zero(
     objective: Objective, iterate: Iterate, config: DescentConfig, time: Time
 ) -> tuple[Tensor, list[Iterate]]:
-    """Return the best of several places on either side of zero for the real pole closest to it.
+    """Return the best of several places on either side of zero for the fastest real pole.
 
     Returns
     -------
     index, variants
         The systems with such a pole, in discrete time, and for each sign their iterates.
     """
-    candidate = (iterate.states == 1) & (iterate.log_decay > math.log(-math.log(NEAR_ZERO)))
+    candidate = iterate.states == 1
     if time == "continuous":
         candidate = torch.zeros_like(candidate)
     index = torch.nonzero(candidate.any(1))[:, 0]

@@ -11,7 +11,7 @@ from hydropress.reduction.closest import closest, closest_of_small_errors
 from hydropress.reduction.descent import Descended, DescentConfig, unmoved
 from hydropress.reduction.free_feedthrough import from_second_sample, with_first_sample
 from hydropress.reduction.grown import with_best_real
-from hydropress.reduction.irka import irka_solutions
+from hydropress.reduction.irka import ITERATIONS, irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.mimo import mimo_h2
 from hydropress.reduction.multistart import Contenders, finish, screen
@@ -19,6 +19,7 @@ from hydropress.reduction.objective import Objective
 from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.residues import refit_residues
 from hydropress.reduction.result import Outcome
+from hydropress.reduction.scores import mode_energies
 from hydropress.reduction.search import (
     Candidates,
     best_couples,
@@ -27,6 +28,7 @@ from hydropress.reduction.search import (
     ladder_of_exponents,
 )
 from hydropress.reduction.taming import tame
+from hydropress.reduction.truncation import keep_modes
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
 
@@ -76,12 +78,15 @@ def _starts(
     full, chain = problem.full, _chain(problem.orders)
     balancing = _balancing_for_starts(problem)
     systems = {order: [balancing.truncate(order), *rivals.get(order, [])] for order in chain}
-    if not _is_compared(problem) and _has_irka(problem):
+    if _has_irka(problem):
         # At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``).
         for order in problem.orders:
             if order > 2:
-                start = systems[order][0]
-                systems[order].append(irka_solutions(full, order, start, IRKA_STEPS)[0])
+                if _is_compared(problem):
+                    begin, steps = _truncations(full, order), ITERATIONS
+                else:
+                    begin, steps = systems[order][:1], IRKA_STEPS
+                systems[order] += [irka_solutions(full, order, one, steps)[0] for one in begin]
     grown: dict[int, Iterate] = {}
     if problem.weight is not None or problem.fits_feedthrough:
         below = {order - 1 for order in problem.orders if order > 1}
@@ -100,6 +105,13 @@ def _starts(
     for order, iterate in grown.items():
         starts[order].append(iterate)
     return starts
+
+
+def _truncations(full: SISOSystem, order: int) -> list[SISOSystem]:
+    """Return the strongest, the slowest, the fastest, the lowest and the highest modes."""
+    frequency = full.exponents.imag
+    scores = (mode_energies(full), full.decay, -full.decay, frequency, -frequency)
+    return [keep_modes(full, score, order) for score in scores]
 
 
 def _optima(

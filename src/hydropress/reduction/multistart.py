@@ -17,6 +17,8 @@ PROMISING, NUM_PROMISING = 1.2, 8
 CLOSE, NUM_CLOSE = 1.1, 3
 """Largest merit, over that of a system's best, and number of the starts that go on after the first
 steps, and after the second, which tell most basins apart."""
+SURE = 1.02
+"""The same where the end is near."""
 SAME = 1e-9
 """Starts of the same merit to nine digits have arrived at the same optimum."""
 ROUNDS, CROSSING_STEPS = (10, 12, 14, 16, 16), 8
@@ -118,35 +120,50 @@ def finish(
     """
     steps = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
     left = steps - FIRST - SECOND
-    systems = contenders.systems
-    part, found = objective.select(systems), contenders.found
-    for limit in (*ROUNDS, left):
+    for number, limit in enumerate((*ROUNDS, left)):
         now = max(0, min(limit, left))
         left -= now + CROSSING_STEPS
+        found = contenders.found
         open_ = torch.nonzero(found.stationarity > config.tolerance)[:, 0]
-        if len(open_) == 0 or now == 0:
+        if now == 0 or (number > 0 and len(open_) == 0):
             break
-        rows = Contenders(open_, found.select(open_)).descend(part, now, config, time)
-        found = found.put(open_, rows.found)
+        after = contenders.select(open_).descend(objective, now, config, time)
+        found = found.put(open_, after.found)
         if left > 0:
-            found = _look_across(part, found, config, time)
-    return Contenders(systems, found).leaders(1.0, 1).found
+            part = objective.select(contenders.systems)
+            found = _look_across(part, found, config, time, everywhere=number == 0)
+        contenders = Contenders(contenders.systems, found).leaders(SURE, NUM_CLOSE)
+    return contenders.leaders(1.0, 1).found
 
 
 def _look_across(
-    objective: Objective, found: Descended, config: DescentConfig, time: Time
+    objective: Objective,
+    found: Descended,
+    config: DescentConfig,
+    time: Time,
+    *,
+    everywhere: bool,
 ) -> Descended:
-    """Try where the coordinates do not lead, in the systems that have not converged."""
+    """Try where the coordinates do not lead, in the systems that have not converged.
+
+    Parameters
+    ----------
+    everywhere
+        Look across zero in those that have converged too.
+    """
     open_ = torch.nonzero(found.stationarity > config.tolerance)[:, 0]
-    if len(open_) == 0:
-        return found
-    part, iterate = objective.select(open_), found.iterate.select(open_)
+    all_ = torch.arange(objective.num_systems, device=open_.device)
     starts: list[Iterate] = []
     rows: list[Tensor] = []
-    for across in (across_double_pole, across_zero):
-        index, variants = across(part, iterate, config, time)
-        starts += variants
-        rows += [open_[index]] * len(variants)
+    for across, among in (
+        (across_double_pole, open_),
+        (across_zero, all_ if everywhere else open_),
+    ):
+        if len(among):
+            part, iterate = objective.select(among), found.iterate.select(among)
+            index, variants = across(part, iterate, config, time)
+            starts += variants
+            rows += [among[index]] * len(variants)
     if not starts:
         return found
     where = torch.cat(rows)
