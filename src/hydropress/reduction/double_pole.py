@@ -28,8 +28,8 @@ SEPARATIONS = (-1.0, -0.3, -0.1, -0.03, -0.01, -0.001, 0.001, 0.01, 0.03, 0.1, 0
 NEAR = 1.0
 """Largest |δ| / d² at which two poles count as close to each other."""
 
-POLES_AROUND_ZERO = (0.98, 0.93, 0.85, 0.7, 0.5, 0.25, 0.12, 0.06, 0.03, 0.01, 1e-3)
-"""|a| tried on either side."""
+POLES_AROUND_ZERO = (0.98, 0.93, 0.85, 0.7, 0.5), (0.25, 0.12, 0.06, 0.03)
+"""|a| tried on either side: of slow and of fast ones the best each."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,8 @@ def across_zero(
     Returns
     -------
     index, variants
-        The systems with such a pole, in discrete time, and for each sign their iterates.
+        The systems with such a pole, in discrete time, and their iterates for slow and fast poles
+        of each sign.
     """
     candidate = iterate.states == 1
     if time == "continuous":
@@ -181,6 +182,7 @@ def across_zero(
         )
 
     return index, [
-        _best_of(part, [placed(pole, axis) for pole in POLES_AROUND_ZERO], config, time)
+        _best_of(part, [placed(pole, axis) for pole in poles], config, time)
+        for poles in POLES_AROUND_ZERO
         for axis in (0.0, math.pi)
     ]

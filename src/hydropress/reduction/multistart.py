@@ -130,35 +130,27 @@ def finish(
         after = contenders.select(open_).descend(objective, now, config, time)
         found = found.put(open_, after.found)
         if left > 0:
-            part = objective.select(contenders.systems)
-            found = _look_across(part, found, config, time, everywhere=number == 0)
+            moved = torch.arange(len(found.error), device=open_.device) if number == 0 else open_
+            found = _look_across(objective.select(contenders.systems), found, moved, config, time)
         contenders = Contenders(contenders.systems, found).leaders(SURE, NUM_CLOSE)
     return contenders.leaders(1.0, 1).found
 
 
 def _look_across(
-    objective: Objective,
-    found: Descended,
-    config: DescentConfig,
-    time: Time,
-    *,
-    everywhere: bool,
+    objective: Objective, found: Descended, moved: Tensor, config: DescentConfig, time: Time
 ) -> Descended:
-    """Try where the coordinates do not lead, in the systems that have not converged.
+    """Try where the coordinates do not lead.
 
     Parameters
     ----------
-    everywhere
-        Look across zero in those that have converged too.
+    moved
+        Index of the systems that have moved since the last look.
     """
     open_ = torch.nonzero(found.stationarity > config.tolerance)[:, 0]
-    all_ = torch.arange(objective.num_systems, device=open_.device)
     starts: list[Iterate] = []
     rows: list[Tensor] = []
-    for across, among in (
-        (across_double_pole, open_),
-        (across_zero, all_ if everywhere else open_),
-    ):
+    # Beyond zero it may go on from where the coordinates come to an end.
+    for across, among in ((across_double_pole, open_), (across_zero, moved)):
         if len(among):
             part, iterate = objective.select(among), found.iterate.select(among)
             index, variants = across(part, iterate, config, time)
