@@ -10,82 +10,96 @@ from hydropress.systems.moments import Time
 
 
 def free_unknowns(iterate: Iterate, fits_feedthrough: bool) -> Tensor:
-    """Which of the unknowns (log decay, frequency, Re ρ, Im ρ of each mode; D) are free."""
+    """Which of the unknowns (Re ρ, Im ρ, log decay, frequency of each mode; D) are free."""
     used, pair = iterate.states > 0, iterate.states == 2
     modes = torch.stack([used, pair, used, pair], dim=-1).flatten(1)
-    feedthrough = torch.full_like(modes[:, :1], fits_feedthrough)
-    return torch.cat([modes, feedthrough], dim=1)
+    if not fits_feedthrough:
+        return modes
+    return torch.cat([modes, torch.ones_like(modes[:, :1])], dim=1)
+
+
+def own_blocks(matrix: Tensor, slots: int) -> Tensor:
+    """Return a view of the blocks in which the unknowns of one mode meet, ``(K, m, 4, 4)``."""
+    modes = matrix[:, : 4 * slots, : 4 * slots].unflatten(2, (slots, 4)).unflatten(1, (slots, 4))
+    return modes.diagonal(dim1=1, dim2=3).movedim(-1, 1)
 
 
 def derivatives(
     objective: Objective, iterate: Iterate, evaluation: Evaluation, penalty: float, time: Time
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return gradient ``(K, p)``, Gauss-Newton and second-order matrices ``(K, p, p)``.
+    """Return gradient, Gauss-Newton matrix and what Newton's has in addition.
 
-    p = 4m + 1, half the merit is differentiated.
+    Half the merit is differentiated, by the unknowns of :func:`free_unknowns`.
+
+    Returns
+    -------
+    gradient, gauss_newton
+        Shapes ``(K, p)`` and ``(K, p, p)``; p = 4m, or 4m + 1 with a free feedthrough.
+    curvature
+        The unknowns of different modes have no second derivative: ``(K, m, 4, 4)``.
     """
-    K, m = iterate.states.shape
-    weight = iterate.states.to(torch.float64)
-    rho, decay = iterate.residues, iterate.log_decay.exp()
-    zero = torch.zeros_like(weight)
-    # Columns: derivative of k_r by each unknown, in the atoms c_0, q_0, c_1, q_1.
-    by_decay = torch.stack([zero, zero, -decay * rho.real, -decay * rho.imag], -1)
-    by_frequency = torch.stack([zero, zero, -rho.imag, rho.real], -1)
-    by_real = torch.stack([zero + 1, zero, zero, zero], -1)
-    by_imag = torch.stack([zero, zero + 1, zero, zero], -1)
-    jacobian = torch.stack([by_decay, by_frequency, by_real, by_imag], -1) * weight[..., None, None]
-    half = torch.einsum("kiajb,kjbq->kiajq", evaluation.gram, jacobian)
-    gauss_newton = torch.einsum("kiap,kiajq->kipjq", jacobian, half).reshape(K, 4 * m, 4 * m)
-    E0, E1, E2 = evaluation.moments.unbind(-1)
-    gradient = -torch.stack(
-        [
-            weight * (-decay * rho * E1).real,
-            weight * (1j * rho * E1).real,
-            weight * E0.real,
-            weight * (1j * E0).real,
-        ],
-        -1,
-    )
-    curvature = torch.zeros(K, m, 4, 4, dtype=torch.float64, device=weight.device)
-    curvature[..., 0, 0] = -weight * (rho * (-decay * E1 + decay**2 * E2)).real
-    curvature[..., 0, 1] = -weight * (-1j * decay * rho * E2).real
-    curvature[..., 1, 1] = -weight * (-rho * E2).real
-    curvature[..., 0, 2] = -weight * (-decay * E1).real
-    curvature[..., 0, 3] = -weight * (-1j * decay * E1).real
-    curvature[..., 1, 2] = -weight * (1j * E1).real
-    curvature[..., 1, 3] = -weight * (-E1).real
-    curvature = curvature + torch.triu(curvature, 1).mT
+    rho, decay = iterate.residues * iterate.states, iterate.log_decay.exp()
+    # The derivatives of k_r are Re and Re(i ·) of a factor times e^{st} and times t e^{st}; the
+    # latter as if s were the unknown, of which ``chain`` makes log decay and frequency.
+    factors = torch.stack([iterate.states.to(rho), rho], -1)
+    one = torch.ones_like(decay)
+    chain = torch.stack([one, one, -decay, one], -1).flatten(1)
+    slopes = torch.view_as_real((factors * evaluation.moments[..., :2]).conj().resolve_conj())
+    gradient = -chain * slopes.flatten(1)
+    columns = factors.flatten(1).conj()[:, None, :]
+    half = _times_factors(evaluation.gram.flatten(3).flatten(1, 2), columns) * chain[:, None, :]
+    gauss_newton = _times_factors(half.mT, columns) * chain[:, None, :]
+    curvature = _curvature(iterate, evaluation, rho, decay)
     if penalty > 0:
-        # As a least-squares term: residuals √(μ φ_0) Re ρ and √(μ φ_0) Im ρ.
-        energies, slope = unit_energies(iterate, objective.energy, time, objective.horizon)
-        per_square = penalty * energies
-        scaled = per_square * rho.abs() ** 2
-        gradient[..., 0] += scaled * slope / 2
-        gradient[..., 2] += per_square * rho.real
-        gradient[..., 3] += per_square * rho.imag
-        own = torch.zeros_like(curvature)
-        own[..., 0, 0] = scaled * slope**2 / 4
-        own[..., 0, 2] = own[..., 2, 0] = per_square * rho.real * slope / 2
-        own[..., 0, 3] = own[..., 3, 0] = per_square * rho.imag * slope / 2
-        own[..., 2, 2] = own[..., 3, 3] = per_square
-        blocks = gauss_newton.reshape(K, m, 4, m, 4)
-        diagonal = torch.arange(m, device=weight.device)
-        blocks[:, diagonal, :, diagonal, :] += own.transpose(0, 1)
-    size = 4 * m + 1
-    matrix = torch.zeros(K, size, size, dtype=torch.float64, device=weight.device)
-    matrix[:, :-1, :-1] = gauss_newton
-    if objective.fits_feedthrough:
-        cross = torch.einsum("kia,kiap->kip", evaluation.D_cross, jacobian).flatten(1)
-        matrix[:, :-1, -1] = cross
-        matrix[:, -1, :-1] = cross
-        matrix[:, -1, -1] = evaluation.D_gram
-    second = torch.zeros_like(matrix)
-    blocks = torch.zeros(K, m, 4, m, 4, dtype=torch.float64, device=weight.device)
-    diagonal = torch.arange(m, device=weight.device)
-    blocks[:, diagonal, :, diagonal, :] = curvature.transpose(0, 1)
-    second[:, :-1, :-1] = blocks.reshape(K, 4 * m, 4 * m)
-    full_gradient = torch.cat([gradient.flatten(1), -evaluation.D_moment[:, None]], dim=1)
-    return full_gradient, matrix, second
+        blocks = own_blocks(gauss_newton, decay.shape[1])
+        slope, block = _penalty(objective, iterate, penalty, time)
+        gradient += slope.flatten(1)
+        blocks += block
+    if not objective.fits_feedthrough:
+        return gradient, gauss_newton, curvature
+    cross = _times_factors(evaluation.D_cross.flatten(1)[:, None], columns)[:, 0] * chain
+    corner = evaluation.D_gram[:, None, None]
+    upper = torch.cat([gauss_newton, cross[:, :, None]], 2)
+    lower = torch.cat([cross[:, None, :], corner], 2)
+    gradient = torch.cat([gradient, -evaluation.D_moment[:, None]], 1)
+    return gradient, torch.cat([upper, lower], 1), curvature
+
+
+def _times_factors(matrix: Tensor, factors: Tensor) -> Tensor:
+    """Multiply each pair (c, q) of columns, as c + iq, by a complex factor."""
+    pairs = torch.view_as_complex(matrix.contiguous().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * factors).flatten(-2)
+
+
+def _curvature(iterate: Iterate, evaluation: Evaluation, rho: Tensor, decay: Tensor) -> Tensor:
+    """Return -⟨e, ∂²k_r⟩, of which the unknowns of one mode have ``(K, m, 4, 4)``."""
+    _, E1, E2 = evaluation.moments.unbind(-1)
+    mixed, by_exponent = iterate.states * E1, rho * E2
+    slowed, zero = decay * mixed, torch.zeros_like(decay)
+    first = torch.stack([zero, zero, slowed.real, mixed.imag], -1)
+    second = torch.stack([zero, zero, -slowed.imag, mixed.real], -1)
+    turn = -decay * by_exponent.imag
+    squeeze = decay * ((rho * E1).real - decay * by_exponent.real)
+    third = torch.stack([slowed.real, -slowed.imag, squeeze, turn], -1)
+    fourth = torch.stack([mixed.imag, mixed.real, turn, by_exponent.real], -1)
+    return torch.stack([first, second, third, fourth], -2)
+
+
+def _penalty(
+    objective: Objective, iterate: Iterate, penalty: float, time: Time
+) -> tuple[Tensor, Tensor]:
+    """Return gradient and matrix of the energy's price, ``(K, m, 4)`` and ``(K, m, 4, 4)``.
+
+    As a least-squares term: residuals √(μ φ_0) Re ρ and √(μ φ_0) Im ρ.
+    """
+    energies, slope = unit_energies(iterate, objective.energy, time, objective.horizon)
+    scale, half = penalty * energies, slope / 2
+    rho, zero, one = iterate.residues, torch.zeros_like(half), torch.ones_like(half)
+    real = torch.stack([one, zero, rho.real * half, zero], -1)
+    imaginary = torch.stack([zero, one, rho.imag * half, zero], -1)
+    by_unknown = torch.stack([real, imaginary], -2)
+    gradient = (torch.view_as_real(rho)[..., None, :] @ by_unknown)[..., 0, :]
+    return scale[..., None] * gradient, scale[..., None, None] * (by_unknown.mT @ by_unknown)
 
 
 def stationarity_of(objective: Objective, iterate: Iterate, *, time: Time) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.reduction.derivatives import derivatives, free_unknowns
+from hydropress.reduction.derivatives import derivatives, free_unknowns, own_blocks
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.merit import merit_of
 from hydropress.reduction.objective import Objective
@@ -104,20 +104,38 @@ def unmoved(iterate: Iterate) -> Descended:
     return Descended(iterate, unknown, unknown, unknown, steps)
 
 
-def _solve(matrix: Tensor, second: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
+def _solve(
+    matrix: Tensor, curvature: Tensor, gradient: Tensor, scale: Tensor, damping: Tensor
+) -> Tensor:
     """Return the damped Newton step, or Gauss-Newton where Newton's matrix is indefinite.
 
-    All matrices are scaled to a unit Gauss-Newton diagonal.
+    Parameters
+    ----------
+    matrix, curvature
+        Of Gauss-Newton ``(K, p, p)``, and what Newton's has in addition ``(K, m, 4, 4)``.
+    gradient
+        In scaled unknowns, ``(K, p)``.
+    scale
+        Of the unknowns, to a unit diagonal of Gauss-Newton's matrix, 0 for idle ones, ``(K, p)``.
+    damping
+        ``(K,)``.
     """
-    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    damped = damping[:, None, None] * identity
-    factor, info = torch.linalg.cholesky_ex(matrix + second + damped)
+    both = scale[:, :, None] * scale[:, None, :]
+    damped = matrix * both
+    damped.diagonal(dim1=1, dim2=2).copy_(1 + damping[:, None])
+    newton = damped.clone()
+    slots = curvature.shape[1]
+    own_blocks(newton, slots).addcmul_(curvature, own_blocks(both, slots))
+    factor, info = torch.linalg.cholesky_ex(newton)
     bad = info > 0
     if bool(bad.any()):
         # A floor under the damping: the scaled Gauss-Newton matrix may be singular to rounding.
-        fallback, failed = torch.linalg.cholesky_ex(matrix[bad] + damped[bad] + 1e-12 * identity)
-        factor[bad] = torch.where((failed > 0)[:, None, None], identity * 1e6, fallback)
-    return torch.cholesky_solve(-gradient[..., None], factor)[..., 0]
+        damped = damped[bad]
+        damped.diagonal(dim1=1, dim2=2).add_(1e-12)
+        fallback, failed = torch.linalg.cholesky_ex(damped)
+        most = 1e6 * torch.eye(scale.shape[1], dtype=scale.dtype, device=scale.device)
+        factor[bad] = torch.where((failed > 0)[:, None, None], most, fallback)
+    return torch.cholesky_solve(-gradient[..., None], factor)[..., 0] * scale
 
 
 def within_limits(log_decay: Tensor, states: Tensor, config: DescentConfig, time: Time) -> Tensor:
@@ -127,17 +145,20 @@ def within_limits(log_decay: Tensor, states: Tensor, config: DescentConfig, time
 
 
 def moved(iterate: Iterate, step: Tensor, config: DescentConfig, time: Time) -> Iterate:
-    """Return the iterate after a change of its unknowns, ``(K, 4m + 1)``, within the limits."""
+    """Return the iterate after a change of its unknowns, ``(K, p)``, within the limits.
+
+    The unknowns are those of :func:`~hydropress.reduction.derivatives.free_unknowns`.
+    """
     K, m = iterate.states.shape
-    parts = step[:, :-1].reshape(K, m, 4)
+    parts = step[:, : 4 * m].reshape(K, m, 4)
     # One step never changes a decay by more than e², which keeps the quadratic model honest.
-    log_decay = iterate.log_decay + parts[..., 0].clamp(-2, 2)
+    log_decay = iterate.log_decay + parts[..., 2].clamp(-2, 2)
     return Iterate(
         within_limits(log_decay, iterate.states, config, time),
-        iterate.frequency + parts[..., 1],
-        iterate.residues + torch.complex(parts[..., 2], parts[..., 3]),
+        iterate.frequency + parts[..., 3],
+        iterate.residues + torch.view_as_complex(parts[..., :2].contiguous()),
         iterate.states,
-        iterate.D + step[:, -1],
+        iterate.D + step[:, -1] if step.shape[1] > 4 * m else iterate.D,
     )
 
 
@@ -196,18 +217,18 @@ def descend(
         )
         return final.put(alive[index], now)
 
+    floor = math.log(config.decay_floor) + 1e-12
     limit = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
     while True:
-        gradient, matrix, second = derivatives(sub, current, evaluation, price, time)
+        gradient, matrix, curvature = derivatives(sub, current, evaluation, price, time)
         active = free_unknowns(current, sub.fits_feedthrough)
         # A pole that rests on the decay floor and is pushed below it stays there.
-        floored = current.log_decay.exp() <= config.decay_floor * (1 + 1e-12)
-        pushed = gradient[:, :-1].reshape(*current.states.shape, 4)[..., 0] > 0
-        held = torch.zeros_like(active)
-        held[:, :-1:4] = floored & pushed
+        by_decay = slice(2, 4 * current.states.shape[1], 4)
+        floored = current.log_decay <= floor
+        active[:, by_decay] &= ~(floored & (gradient[:, by_decay] > 0))
         diagonal = matrix.diagonal(dim1=-2, dim2=-1)
-        active &= ~held & (diagonal > 0)
-        scale = torch.where(active, diagonal, 1.0).rsqrt() * active
+        active &= diagonal > 0
+        scale = torch.where(active, diagonal, torch.inf).rsqrt()
         gradient = gradient * scale
         stationarity = gradient.abs().amax(-1)
         done = (stationarity <= config.tolerance) | (refused >= 12)
@@ -221,22 +242,19 @@ def descend(
             alive, current, sub = alive[keep], current.select(keep), sub.select(keep)
             evaluation = evaluation.select(keep)
             merit, damping, refused = merit[keep], damping[keep], refused[keep]
-            gradient, matrix, second, scale = (
-                gradient[keep],
-                matrix[keep],
-                second[keep],
-                scale[keep],
-            )
-        both = scale[:, :, None] * scale[:, None, :]
-        idle = torch.diag_embed((scale == 0).to(scale))
-        step = _solve(matrix * both + idle, second * both, gradient, damping) * scale
+            gradient, scale = gradient[keep], scale[keep]
+            matrix, curvature = matrix[keep], curvature[keep]
+        step = _solve(matrix, curvature, gradient, scale, damping)
         trial = moved(current, step, config, time)
         trial_evaluation = sub.evaluate(trial)
         trial_merit = merit_of(sub, trial, trial_evaluation, price, time)
         better = trial_merit < merit
-        current = trial.where(better, current)
-        evaluation = trial_evaluation.where(better, evaluation)
-        merit = torch.where(better, trial_merit, merit)
+        if bool(better.all()):
+            current, evaluation, merit = trial, trial_evaluation, trial_merit
+        elif bool(better.any()):
+            current = trial.where(better, current)
+            evaluation = trial_evaluation.where(better, evaluation)
+            merit = torch.where(better, trial_merit, merit)
         damping = torch.where(better, damping / 8, damping * 6).clamp(1e-14, 1e10)
         refused = torch.where(better, 0, refused + 1)
         tried += 1

@@ -24,7 +24,7 @@ from hydropress.systems.modal import (
     pack_mimo_modes,
     pack_modes,
 )
-from hydropress.systems.moments import exponential_moments
+from hydropress.systems.moments import Exponentials, Time, stacked_pair_moments
 
 LEAST_DECAY = 1e-12
 """A pole that the projection puts on or over the boundary is mirrored, and kept off it."""
@@ -34,40 +34,60 @@ MOST_DECAY = 33.0
 
 @dataclass(frozen=True)
 class FullModes:
-    """Both members of every pair of K full systems, and A - 1 or A on their diagonal.
+    """K full systems, complex and in real coordinates.
+
+    The complex vectors have one entry for each pair, then one for its conjugate; the real ones
+    √2 Re and then √2 Im of the first half.
 
     Attributes
     ----------
-    exponents, B, C
-        ``(K, 2n)``, ``(K, 2n, M)``, ``(K, P, 2n)``; see
+    exponents
+        s of the first half, ``(K, n)``.
+    B, C
+        complex128, ``(K, M, 2n)`` and ``(K, P, 2n)``; see
         :func:`~hydropress.systems.gramians.all_mimo_modes`.
+    controls, outputs
+        B and C in real coordinates, ``(K, 2n, M)``, ``(K, P, 2n)``.
     diagonal
-        a - 1 in discrete time, so that nothing is taken from one, λ in continuous time.
-    system
-        The systems themselves.
+        a - 1 in discrete time, so that nothing is taken from one, λ in continuous time; ``(K, n)``.
+    time
+        ``discrete`` or ``continuous``.
     """
 
-    exponents: Tensor
+    exponents: Exponentials
     B: Tensor
     C: Tensor
+    controls: Tensor
+    outputs: Tensor
     diagonal: Tensor
-    system: ModalSystem
+    time: Time
 
     @staticmethod
     def of(system: ModalSystem) -> "FullModes":
         """Write out a bank of batch shape ``(K,)``."""
         exponents, B, C = all_mimo_modes(system)
-        diagonal = torch.expm1(exponents) if system.time == "discrete" else exponents
-        return FullModes(exponents, B, C, diagonal, system)
+        exponents, B, C = exponents[:, 0::2], B[:, 0::2].mT, C[..., 0::2]
+        root = 2**0.5
+        return FullModes(
+            Exponentials.of(exponents),
+            torch.cat([B, B.conj()], 2),
+            torch.cat([C, C.conj()], 2),
+            root * torch.cat([B.real, B.imag], 2).mT,
+            root * torch.cat([C.real, -C.imag], 2),
+            torch.expm1(exponents) if system.time == "discrete" else exponents,
+            system.time,
+        )
 
     def select(self, index: Tensor) -> "FullModes":
         """Return the systems of an index."""
         return FullModes(
-            self.exponents[index],
+            self.exponents.select(index),
             self.B[index],
             self.C[index],
+            self.controls[index],
+            self.outputs[index],
             self.diagonal[index],
-            self.system[index],
+            self.time,
         )
 
 
@@ -132,19 +152,15 @@ class ReducedModes:
         return without_silent_modes(pack_modes(self.exponents, residues, full.D, time=full.time))
 
 
-def _real_rows(values: Tensor) -> Tensor:
-    """Turn rows (x, x̄) of 2n modes into real coordinates, ``(K, 2n, r)``; unitary."""
-    first, second = values[:, 0::2], values[:, 1::2]
-    root = 2**-0.5
-    return torch.stack([(first + second) * root, (first - second) * (-1j * root)], 2).flatten(1, 2)
-
-
-def _real_basis(values: Tensor, exponents: Tensor) -> Tensor:
-    """Return an orthonormal real basis of conjugate-closed columns, ``(K, 2n, r)``."""
-    rows = _real_rows(values)
+def _real_basis(rows: Tensor, exponents: Tensor) -> Tensor:
+    """Return an orthonormal real basis, ``(K, 2n, r)``, of conjugate-closed ``(K, r, 2, n)``."""
+    first, second = rows.unbind(2)
+    total, difference = first + second, first - second
     # Of a pair the first column gives its real and the second its imaginary part.
-    lower = (exponents.imag < 0)[:, None, :]
-    return torch.linalg.qr(torch.where(lower, rows.imag, rows.real)).Q
+    lower = (exponents.imag < 0)[..., None]
+    real = torch.where(lower, total.imag, total.real)
+    imaginary = torch.where(lower, -difference.real, difference.imag)
+    return torch.linalg.qr(torch.cat([real, imaginary], 2).mT).Q
 
 
 def project(full: FullModes, reduced: ReducedModes) -> tuple[ReducedModes, Tensor]:
@@ -155,32 +171,22 @@ def project(full: FullModes, reduced: ReducedModes) -> tuple[ReducedModes, Tenso
     projected, sound
         The second says, ``(K,)``, for which systems the projection exists.
     """
-    time = full.system.time
-    sums = full.exponents[:, :, None] + reduced.exponents.conj()[:, None, :]
-    (phi,) = exponential_moments(sums, 1, time=time)
-    right = (full.B @ reduced.B.mH) * phi
-    left = (full.C.mH @ reduced.C) * phi.conj()
+    time, order = full.time, reduced.exponents.shape[1]
+    mirrored = Exponentials.of(reduced.exponents.conj().resolve_conj())
+    (phi,) = stacked_pair_moments(full.exponents, mirrored, 1, time=time)
+    right = (reduced.B.conj() @ full.B).view_as(phi) * phi
+    left = (reduced.C.mT @ full.C.conj()).view_as(phi) * phi.conj()
     V, W = _real_basis(right, reduced.exponents), _real_basis(left, reduced.exponents)
-    diagonal = full.diagonal[:, 0::2]
-    moved = V.unflatten(1, (-1, 2))
-    blocks = torch.stack(
-        [
-            torch.stack([diagonal.real, -diagonal.imag], -1),
-            torch.stack([diagonal.imag, diagonal.real], -1),
-        ],
-        -2,
-    )
-    AV = (blocks @ moved).flatten(1, 2)
-    B = _real_rows(full.B).real
-    C = _real_rows(full.C.mH).real.mT
-    overlap = W.mT @ V
-    increment, _ = torch.linalg.solve_ex(overlap, W.mT @ AV)
+    upper, lower = V.mT.chunk(2, 2)
+    real, imaginary = full.diagonal.real[:, None], full.diagonal.imag[:, None]
+    AV = torch.cat([real * upper - imaginary * lower, imaginary * upper + real * lower], 2).mT
+    solved, _ = torch.linalg.solve_ex(W.mT @ V, W.mT @ torch.cat([AV, full.controls], 2))
+    increment, controls = solved[..., :order], solved[..., order:]
     sound = torch.isfinite(increment).all(2).all(1)
     increment = torch.where(sound[:, None, None], increment, torch.zeros_like(increment))
     values, vectors = torch.linalg.eig(increment)
-    controls, _ = torch.linalg.solve_ex(overlap, W.mT @ B)
     B_r, _ = torch.linalg.solve_ex(vectors, controls.to(values.dtype))
-    C_r = (C @ V).to(values.dtype) @ vectors
+    C_r = (full.outputs @ V).to(values.dtype) @ vectors
     exponents = values
     if time == "discrete":
         exponents = torch.log1p(values)

@@ -28,17 +28,19 @@ def iterate_fixed_point(
     """
     current = start
     count = torch.zeros(len(start.exponents), dtype=torch.int64, device=start.exponents.device)
-    alive = torch.arange(len(count), device=count.device)
+    alive, part = torch.arange(len(count), device=count.device), full
     for _ in range(iterations):
         if len(alive) == 0:
             break
         before = current.select(alive)
-        after, sound = project(full.select(alive), before)
+        after, sound = project(part, before)
         index = alive[sound]
         current = current.put(index, after.select(sound))
         count[index] += 1
-        moved = _distance(before.exponents, after.exponents, full.system.time) > tolerance
-        alive = alive[sound & moved]
+        moved = _distance(before.exponents, after.exponents, full.time) > tolerance
+        going = sound & moved
+        if not bool(going.all()):
+            alive, part = alive[going], part.select(going)
     return current, count
 
 

@@ -93,8 +93,8 @@ class Iterate:
         residues = torch.where(empty, torch.zeros_like(residues), residues)
         return ModalSystem.from_exponents(exponents, residues, states, D + self.D, time=time)
 
-    def select(self, index: Tensor) -> "Iterate":
-        """Return the systems of an index or a mask."""
+    def select(self, index: Tensor | slice) -> "Iterate":
+        """Return the systems of an index, a mask or a slice."""
         return Iterate(*(getattr(self, field.name)[index] for field in fields(self)))
 
     def pad(self, slots: int) -> "Iterate":

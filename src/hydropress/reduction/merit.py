@@ -42,7 +42,12 @@ def mode_energies(
     iterate: Iterate, energy: Tensor, time: Time, horizon: float | None = None
 ) -> Tensor:
     """Return the energy of each mode over ‖k‖², shape ``(K, m)``; see :func:`unit_energies`."""
-    return iterate.residues.abs() ** 2 * unit_energies(iterate, energy, time, horizon)[0]
+    squares = iterate.residues.real**2 + iterate.residues.imag**2
+    if horizon is not None:
+        return squares * unit_energies(iterate, energy, time, horizon)[0]
+    doubled = 2 * iterate.log_decay.exp()
+    inverse = -torch.expm1(-doubled) if time == "discrete" else doubled
+    return squares * iterate.states / (inverse * energy[:, None])
 
 
 def merit_of(
@@ -50,6 +55,8 @@ def merit_of(
 ) -> Tensor:
     """Return error plus penalty times Σ mode energies, infinite for modes that are too strong."""
     energies = mode_energies(iterate, objective.energy, time, objective.horizon)
-    merit = evaluation.error + penalty * energies.sum(-1)
+    merit = evaluation.error
+    if penalty > 0:
+        merit = merit + penalty * energies.sum(-1)
     sound = torch.isfinite(merit) & (energies.amax(-1) <= CANCELLATION_LIMIT)
     return torch.where(sound, merit, torch.inf)

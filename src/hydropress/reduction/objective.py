@@ -16,10 +16,19 @@ from torch import Tensor
 
 from hydropress.reduction.iterate import Iterate
 from hydropress.systems.modal import SISOSystem
-from hydropress.systems.moments import Exponentials, Time, exponential_moments, pair_moments
+from hydropress.systems.moments import (
+    Exponentials,
+    Time,
+    exponential_moments,
+    stacked_pair_moments,
+)
 
 SYSTEMS_AT_ONCE = 32
 """When all candidates of a bank are tried, so that what they need stays in the cache."""
+
+
+ROWS_AT_ONCE = 128
+"""When an error is evaluated, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,12 @@ class Evaluation:
         return Evaluation(*(pick(getattr(self, name), getattr(other, name)) for name in names))
 
 
+def join_evaluations(parts: list[Evaluation]) -> Evaluation:
+    """Concatenate along K."""
+    names = [field.name for field in fields(Evaluation)]
+    return Evaluation(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
 class Objective(ABC):
     """A metric and a target, for K systems at once."""
 
@@ -95,14 +110,35 @@ class Objective(ABC):
         """Return ⟨c, c'⟩ of every two real candidates, shape ``(K, R)`` to ``(K, R, R)``."""
 
 
-def interleave_products(same: Tensor, mixed: Tensor) -> Tensor:
-    """Arrange φ(s + z), φ(s + z̄) as the 2 x 2 products of (c, q) with (c', q')."""
-    cc = (same + mixed).real
-    cq = (mixed - same).imag
-    qc = -(same + mixed).imag
-    qq = (mixed - same).real
-    rows = [torch.stack([cc, cq], -1), torch.stack([qc, qq], -1)]
-    return torch.stack(rows, -2) / 2
+def _weighted_sums(pairs: Tensor, weights: Tensor) -> Tensor:
+    """Sum stacked pair moments ``(K, m, 2, n)`` over the modes of the first and their mirrors."""
+    mirrored = torch.stack([weights, weights.conj()], 1)[:, None]
+    return (pairs * mirrored).sum((-2, -1))
+
+
+def atom_products(moments: list[Tensor], scale: Tensor) -> Tensor:
+    """Arrange the moments of modes with each other as products of their atoms.
+
+    Parameters
+    ----------
+    moments
+        φ_0, φ_1, φ_2 of s + z and of s̄ + z side by side, complex, shape ``(K, m, 2, m)``, row z.
+    scale
+        Half the unit that the products come in, shape ``(K,)``.
+
+    Returns
+    -------
+    Tensor
+        Products of (c_0, q_0, c_1, q_1) of every two modes, shape ``(K, m, 4, m, 4)``.
+    """
+    zeroth, first, second = moments
+    # By the index j of the row's and of the column's atom.
+    by_index = torch.stack([zeroth, first, first, second], 2) * scale[:, None, None, None, None]
+    same, mixed = by_index.unflatten(2, (2, 2)).movedim(3, -1).unbind(3)
+    # A pair (c, q) of columns as c + iq: ⟨c, c'⟩ + i ⟨c, q'⟩ = (φ(s̄ + z) + conj φ(s + z)) / 2.
+    same = same.conj()
+    rows = torch.stack([mixed + same, (mixed - same) * 1j], 3).flatten(2, 3)
+    return torch.view_as_real(rows).flatten(-2)
 
 
 @dataclass(frozen=True)
@@ -145,7 +181,7 @@ class ClosedFormObjective(Objective):
         weights = full.residues * full.states / 2
         return ClosedFormObjective(full.time, modes, weights, energy, horizon, fits_feedthrough)
 
-    def select(self, index: Tensor) -> "ClosedFormObjective":
+    def select(self, index: Tensor | slice) -> "ClosedFormObjective":
         return replace(
             self,
             modes=self.modes.select(index),
@@ -153,70 +189,56 @@ class ClosedFormObjective(Objective):
             energy=self.energy[index],
         )
 
-    def _pairs(
-        self, first: Exponentials, second: Exponentials, count: int
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        return pair_moments(first, second, count, time=self.time, horizon=self.horizon)
-
-    def _moments_of(
-        self, modes: Exponentials, weights: Tensor, at: Exponentials, count: int
-    ) -> Tensor:
-        """Return Σ_t t^j k[t] e^{zt} of ``(K, n)`` modes at ``(K, G)`` z: ``(K, G, count)``."""
-        same, mixed = self._pairs(modes, at, count)
-        row, mirrored = weights[:, None, :], weights.conj()[:, None, :]
-        return torch.cat(
-            [row @ p + mirrored @ q for p, q in zip(same, mixed, strict=True)], dim=1
-        ).mT
+    def _pairs(self, first: Exponentials, second: Exponentials, count: int) -> list[Tensor]:
+        return stacked_pair_moments(first, second, count, time=self.time, horizon=self.horizon)
 
     def evaluate(self, iterate: Iterate) -> Evaluation:
-        residues, states = iterate.residues, iterate.states
-        scale = self.energy
-        own = Exponentials.of(iterate.exponents)
-        target = self._moments_of(self.modes, self.weights, own, 3)
-        same, mixed = self._pairs(own, own, 3)
-        # Moments of the reduced kernel come from the same functions of the same sums.
-        weight = (residues * states / 2)[:, None, :]
-        reduced = torch.cat(
-            [weight @ p + weight.conj() @ q for p, q in zip(same, mixed, strict=True)], dim=1
-        ).mT
-        blocks = [interleave_products(p, q.mT) for p, q in zip(same, mixed, strict=True)]
-        upper = torch.cat([blocks[0], blocks[1]], dim=-1)
-        lower = torch.cat([blocks[1], blocks[2]], dim=-1)
-        gram = torch.cat([upper, lower], dim=-2).permute(0, 1, 3, 2, 4)
-        moments = target - reduced
-        D_cross = torch.zeros(*states.shape, 4, dtype=torch.float64, device=states.device)
-        D_moment = torch.zeros_like(scale)
-        cross_terms = (states * residues * (2 * target - reduced)[..., 0]).real.sum(-1)
-        error = scale - cross_terms
+        if self.num_systems <= ROWS_AT_ONCE:
+            return self._evaluate(iterate)
+        parts: list[Evaluation] = []
+        for start in range(0, self.num_systems, ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            parts.append(self.select(part)._evaluate(iterate.select(part)))
+        return join_evaluations(parts)
+
+    def _evaluate(self, iterate: Iterate) -> Evaluation:
+        full, own = self.weights.shape[1], Exponentials.of(iterate.exponents)
+        per, strength = 1 / self.energy, iterate.residues * iterate.states
+        # The residual k - k_r is a system of all these modes.
+        weights = torch.cat([self.weights, -0.5 * strength], 1) * per[:, None]
+        pairs = self._pairs(self.modes.join(own), own, 3)
+        zeroth, first, second = (_weighted_sums(phi, weights) for phi in pairs)
+        own_pairs = [phi[..., full:] for phi in pairs]
+        # ‖k‖² - ‖k - k_r‖² = ⟨k_r, 2 (k - k_r) + k_r⟩.
+        against = 2 * zeroth - _weighted_sums(own_pairs[0], weights[:, full:])
+        error = 1 - (strength * against).real.sum(-1)
+        D_moment = torch.zeros_like(per)
+        D_cross = error.new_zeros(*strength.shape, 4)
         if self.fits_feedthrough:
-            D_cross[..., 0] = 1
-            start = 2 * self.weights.real.sum(-1)
-            start_reduced = (residues * states).real.sum(-1)
-            moments = moments.clone()
-            moments[..., 0] = moments[..., 0] - iterate.D[:, None]
-            D_moment = start - start_reduced - iterate.D
-            error = error - 2 * iterate.D * (start - start_reduced) + iterate.D**2
-        per = 1 / scale
+            change = iterate.D * per
+            start = 2 * weights.real.sum(-1)
+            zeroth = zeroth - change[:, None]
+            D_moment = start - change
+            D_cross[..., 0] = per[:, None]
+            error = error - iterate.D * (start + D_moment)
         return Evaluation(
-            error * per,
-            moments * per[:, None, None],
-            gram * per[:, None, None, None, None],
-            D_moment * per,
+            error,
+            torch.stack([zeroth, first, second], -1),
+            atom_products(own_pairs, per / 2),
+            D_moment,
             per,
-            D_cross * per[:, None, None],
+            D_cross,
         )
 
     def correlate(self, iterate: Iterate, exponents: Tensor) -> Tensor:
         # In parts that stay in the cache: the sums run over all poles of all candidates.
         parts: list[Tensor] = []
-        own = Exponentials.of(iterate.exponents)
-        weights = iterate.residues * iterate.states / 2
+        modes = self.modes.join(Exponentials.of(iterate.exponents))
+        weights = torch.cat([self.weights, -0.5 * iterate.residues * iterate.states], 1)
         for start in range(0, self.num_systems, SYSTEMS_AT_ONCE):
             part = slice(start, start + SYSTEMS_AT_ONCE)
-            at = Exponentials.of(exponents[part])
-            target = self._moments_of(self.modes.select(part), self.weights[part], at, 1)
-            reduced = self._moments_of(own.select(part), weights[part], at, 1)
-            parts.append((target - reduced)[..., 0])
+            (phi,) = self._pairs(modes.select(part), Exponentials.of(exponents[part]), 1)
+            parts.append(_weighted_sums(phi, weights[part]))
         return (torch.cat(parts) - iterate.D[:, None]) / self.energy[:, None]
 
     def pair_products(self, exponents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,5 +252,5 @@ class ClosedFormObjective(Objective):
 
     def real_products(self, exponents: Tensor) -> Tensor:
         modes = Exponentials.of(exponents)
-        (same,), (mixed,) = self._pairs(modes, modes, 1)
-        return (same + mixed).real / (2 * self.energy[:, None, None])
+        (phi,) = self._pairs(modes, modes, 1)
+        return phi.real.sum(-2) / (2 * self.energy[:, None, None])

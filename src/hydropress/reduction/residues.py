@@ -3,11 +3,15 @@
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.merit import unit_energies
 from hydropress.reduction.objective import Objective
 from hydropress.systems.moments import Time
+
+LEAST_EIGENVALUE = 1e-10
+"""Over the largest, of the products of the atoms, each of norm one, that are told apart."""
 
 
 def refit_residues(
@@ -26,11 +30,11 @@ def refit_residues(
     """
     evaluation = objective.evaluate(iterate)
     K, m = iterate.states.shape
-    weight = iterate.states.to(torch.float64)
-    block = evaluation.gram[:, :, :2, :, :2] * weight[:, :, None, None, None]
-    block = (block * weight[:, None, None, :, None]).reshape(K, 2 * m, 2 * m)
+    weights = iterate.states.to(torch.float64).repeat_interleave(2, 1)
+    block = evaluation.gram[:, :, :2, :, :2].reshape(K, 2 * m, 2 * m)
+    block = block * (weights[:, :, None] * weights[:, None, :])
     E0 = evaluation.moments[..., 0]
-    moment = torch.stack([weight * E0.real, weight * (1j * E0).real], -1).flatten(1)
+    moment = weights * torch.view_as_real(E0.conj().resolve_conj()).flatten(1)
     if penalty > 0:
         energies, _ = unit_energies(iterate, objective.energy, time, objective.horizon)
         ridge = (penalty * energies).repeat_interleave(2, dim=1)
@@ -38,7 +42,7 @@ def refit_residues(
         moment = moment - ridge * torch.view_as_real(iterate.residues).flatten(1)
     used = torch.stack([iterate.states > 0, iterate.states == 2], -1).flatten(1)
     if objective.fits_feedthrough:
-        cross = (evaluation.D_cross[..., :2] * weight[..., None]).flatten(1)
+        cross = evaluation.D_cross[..., :2].flatten(1) * weights
         block = torch.cat(
             [
                 torch.cat([block, cross[:, :, None]], 2),
@@ -52,12 +56,32 @@ def refit_residues(
     used = used & (diagonal > 0)
     scale = torch.where(used, diagonal, torch.ones_like(diagonal)).rsqrt() * used
     scaled = block * scale[:, :, None] * scale[:, None, :]
-    # The basis can be nearly dependent: directions below 1e-10 of the largest are left alone.
-    values, vectors = torch.linalg.eigh(scaled)
-    inverse = torch.where(values > 1e-10 * values[:, -1:].clamp_min(1e-300), 1 / values, 0.0)
-    coordinates = (vectors.mT @ (moment * scale)[..., None])[..., 0]
-    change = scale * (vectors @ (inverse * coordinates)[..., None])[..., 0]
+    change = scale * _solve(scaled, moment * scale)
     parts = change[:, : 2 * m].reshape(K, m, 2).contiguous()
     D = iterate.D + change[:, -1] if objective.fits_feedthrough else iterate.D
     residues = iterate.residues + torch.view_as_complex(parts)
     return replace(iterate, residues=residues, D=D)
+
+
+def _solve(matrix: Tensor, right: Tensor) -> Tensor:
+    """Solve semidefinite systems with a diagonal of ones, or zeros for unknowns that are not used.
+
+    The basis can be nearly dependent: directions below ``LEAST_EIGENVALUE`` are left alone.
+    """
+    regular = matrix.clone()
+    regular.diagonal(dim1=-2, dim2=-1).fill_(1)
+    factor, info = torch.linalg.cholesky_ex(regular)
+    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    inverse = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
+    result = (inverse.mT @ (inverse @ right[..., None]))[..., 0]
+    # Of p eigenvalues the largest is at most p, and 1 / the smallest at most the inverse's trace.
+    trace = inverse.square().sum((-2, -1))
+    sound = (info == 0) & (trace * matrix.shape[-1] < 1 / LEAST_EIGENVALUE)
+    if bool(sound.all()):
+        return result
+    values, vectors = torch.linalg.eigh(matrix[~sound])
+    kept = values > LEAST_EIGENVALUE * values[:, -1:].clamp_min(1e-300)
+    inverted = torch.where(kept, 1 / values, 0.0)
+    coordinates = (vectors.mT @ right[~sound][..., None])[..., 0]
+    result[~sound] = (vectors @ (inverted * coordinates)[..., None])[..., 0]
+    return result
