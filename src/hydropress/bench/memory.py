@@ -90,7 +90,10 @@ def _main() -> None:
 
     from hydropress.bench.banks import bank, new_layer
     from hydropress.reduction.reduce import reduce_path
+    from hydropress.training.process import keep_freed_memory
 
+    # As in the program whose memory this is.
+    keep_freed_memory()
     task = json.loads(sys.argv[1])
     torch.set_num_threads(task["threads"])
     full = bank(new_layer(task["channels"], task["seed"]))

@@ -49,12 +49,13 @@ def bench_reduce_command(
     from hydropress.bench.run import run_reduce_benchmark
     from hydropress.errors import InvalidArgumentError
     from hydropress.report.bench import headline, write_bench_report
-    from hydropress.training.process import use_threads
+    from hydropress.training.process import keep_freed_memory, use_threads
 
     if quick and every_channel:
         raise InvalidArgumentError(
             "--quick with --every-channel; required: one of them; leave one out"
         )
+    keep_freed_memory()
     use_threads(threads)
     config = (
         ReduceConfig.quick(seed) if quick else ReduceConfig.full(seed, every_channel=every_channel)

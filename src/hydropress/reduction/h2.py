@@ -27,12 +27,12 @@ from hydropress.reduction.search import (
     best_real,
     ladder_of_exponents,
 )
-from hydropress.reduction.taming import tame
+from hydropress.reduction.taming import around_cancellation, tame
 from hydropress.reduction.truncation import keep_modes
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
 
-FIRST_PROPOSALS, PROPOSALS = (4, 3), (3, 1)
+FIRST_PROPOSALS, PROPOSALS = (4, 2), (3, 1)
 """Pairs and couples of real poles that are tried at order 2 and beyond."""
 
 FEW, IRKA_STEPS = 64, 20
@@ -50,7 +50,7 @@ def _is_compared(problem: Problem[SISOSystem]) -> bool:
 def _balancing_for_starts(problem: Problem[SISOSystem]) -> Balancing[SISOSystem]:
     """Return BT's projections: a sketch where there is one and no more is needed."""
     if problem.horizon is None and not _is_compared(problem):
-        sketch = Balancing.sketch(problem.full)
+        sketch = Balancing.sketch(problem.full, max(problem.orders))
         if bool(torch.isfinite(sketch.left).all()) and bool(torch.isfinite(sketch.right).all()):
             return sketch
     return problem.balancing
@@ -175,10 +175,10 @@ def optimize_path(
         proposals = [*grown, *starts.get(order, [])]
         rows = [base.systems] * len(grown) + [systems] * len(starts.get(order, []))
         contenders, worst = screen(
-            objective, torch.cat(rows), stack_iterates(proposals), config, time
+            objective, torch.cat(rows), stack_iterates(proposals), order, config, time
         )
         if order in wanted:
-            best = finish(objective, contenders, config, time)
+            best = finish(objective, contenders, order, config, time)
             found[order] = best, worst - best.error.clamp_min(0).sqrt()
         if order % 2 == 0:
             base = contenders
@@ -230,7 +230,7 @@ def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     outcomes: list[Outcome[SISOSystem]] = []
     for order in problem.orders:
         best, spread = found[order]
-        best = tame(problem, best, order)
+        best = tame(problem, around_cancellation(problem, best), order)
         system = closest(problem, best.iterate.to_system(full.D, full.time), rivals[order])
         system = closest_of_small_errors(problem, system, best.error, order)
         outcomes.append(Outcome(system, best.iterations, spread))

@@ -27,7 +27,7 @@ SYSTEMS_AT_ONCE = 32
 """When all candidates of a bank are tried, so that what they need stays in the cache."""
 
 
-ROWS_AT_ONCE = 128
+PAIRS_AT_ONCE = 48_000
 """When an error is evaluated, for the same reason."""
 
 
@@ -193,11 +193,13 @@ class ClosedFormObjective(Objective):
         return stacked_pair_moments(first, second, count, time=self.time, horizon=self.horizon)
 
     def evaluate(self, iterate: Iterate) -> Evaluation:
-        if self.num_systems <= ROWS_AT_ONCE:
+        slots = iterate.states.shape[1]
+        rows = max(1, PAIRS_AT_ONCE // (slots * (self.weights.shape[1] + slots)))
+        if self.num_systems <= rows:
             return self._evaluate(iterate)
         parts: list[Evaluation] = []
-        for start in range(0, self.num_systems, ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
+        for start in range(0, self.num_systems, rows):
+            part = slice(start, start + rows)
             parts.append(self.select(part)._evaluate(iterate.select(part)))
         return join_evaluations(parts)
 

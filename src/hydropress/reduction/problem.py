@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from numbers import Integral
 from typing import Generic, TypeVar
 
@@ -97,12 +98,14 @@ class Problem(Generic[S]):
         )
         return other
 
-    def parts(self, size: int) -> "list[Problem[S]]":
-        """Split the bank into problems of at most ``size`` systems."""
+    def parts(self, number: int) -> "list[Problem[S]]":
+        """Split the bank into so many problems of about the same number of systems."""
         weight = self.weight
+        count = len(self.full.D)
+        bounds = [count * place // number for place in range(number + 1)]
         found: list[Problem[S]] = []
-        for start in range(0, len(self.full.D), size):
-            part = slice(start, start + size)
+        for start, end in pairwise(bounds):
+            part = slice(start, end)
             if isinstance(self.weight, SpectralWeight) and isinstance(self.full, SISOSystem):
                 weight = replace(self.weight, values=self.weight.values[part])
             found.append(replace(self, full=self.full[part], weight=weight))

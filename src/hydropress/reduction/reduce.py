@@ -1,5 +1,6 @@
 """The verbs of floor 1: reduce systems to one order, or to all of them."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Generic, cast
@@ -34,8 +35,9 @@ from hydropress.systems.assembly import concatenate, where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.norms import h2_error
 
-SYSTEMS_AT_ONCE = 512
-"""Parts of a bank whose matrices stay in the cache, and which bound the memory."""
+STATES_AT_ONCE, FEWEST = 3072, 128
+"""States of all reduced systems of a part, which bound the memory and keep its matrices near the
+cache; and systems from which on a part outweighs the price of its small operations (measured)."""
 
 CONVERGED = 1e-6
 """Stationarity below which a result counts as an optimum."""
@@ -126,13 +128,20 @@ def reduce_path(
         weight = replace(weight, values=values)
     settings = DescentConfig() if descent is None else descent
     whole = Problem(flat, orders, horizon, weight, fit_feedthrough, settings)
-    solved = in_parts(partial(_solve, run), whole.parts(SYSTEMS_AT_ONCE))
+    solved = in_parts(partial(_solve, run), whole.parts(_number_of_parts(whole)))
     return ReductionPath(
         tuple(
             _joined([part[place] for part in solved], method, order, system, factor)
             for place, order in enumerate(orders)
         )
     )
+
+
+def _number_of_parts(problem: Problem[S]) -> int:
+    """Return enough for the memory and, if they are large enough, for all threads."""
+    count = len(problem.full.D)
+    at_once = max(FEWEST, STATES_AT_ONCE // max(1, *problem.orders))
+    return max(1, math.ceil(count / at_once), min(torch.get_num_threads(), count // FEWEST))
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,30 @@ PENALTIES = tuple(10.0**power for power in range(-10, -1))
 """Energy penalties tried, the least first, on a result whose modes cancel each other too much."""
 
 
+STRONG, PRICE = 10.0, 1e-4
+"""Energy over ‖k‖² of modes that cancel each other, and the penalty that leads away from it."""
+
+
 def _largest_mode(objective: Objective, iterate: Iterate, time: Time) -> Tensor:
     return mode_energies(iterate, objective.energy, time, objective.horizon).amax(1)
+
+
+def around_cancellation(problem: Problem[SISOSystem], found: Descended) -> Descended:
+    """Return what a detour finds, where modes cancel each other and it finds something better.
+
+    There the descent creeps into poor optima: at a price on energy it takes another way, from
+    whose end the free descent starts again.
+    """
+    objective, config, time = problem.objective, problem.descent, problem.full.time
+    index = torch.nonzero(_largest_mode(objective, found.iterate, time) > STRONG)[:, 0]
+    if len(index) == 0 or config.energy_penalty >= PRICE:
+        return found
+    part, before = objective.select(index), found.select(index)
+    priced = replace(config, energy_penalty=PRICE)
+    detour = descend(part, before.iterate, priced, time=time)
+    after = descend(part, detour.iterate, config, time=time)
+    steps = before.iterations + detour.iterations + after.iterations
+    return found.improve(index, replace(after, iterations=steps))
 
 
 def tame(problem: Problem[SISOSystem], found: Descended, order: int) -> Descended:

@@ -8,7 +8,7 @@ import torch
 
 from hydropress.errors import InvalidArgumentError
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 """Parameters of glibc's ``mallopt``, from ``malloc.h``."""
 MEBIBYTE = 1 << 20
 
@@ -38,6 +38,8 @@ def keep_freed_memory() -> bool:
         (M_MMAP_THRESHOLD, 32 * MEBIBYTE),
         (M_TRIM_THRESHOLD, 2**31 - 1),
         (M_TOP_PAD, 256 * MEBIBYTE),
+        # Of an arena of its own a thread gives memory back whatever the threshold.
+        (M_ARENA_MAX, 1),
     )
     accepted = [mallopt(parameter, value) == 1 for parameter, value in settings]
     return all(accepted)
