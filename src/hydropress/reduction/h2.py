@@ -14,7 +14,7 @@ from hydropress.reduction.grown import with_best_real
 from hydropress.reduction.irka import ITERATIONS, irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.mimo import mimo_h2
-from hydropress.reduction.multistart import Contenders, finish, screen
+from hydropress.reduction.multistart import Contenders, Width, finish, screen, width_of
 from hydropress.reduction.objective import Objective
 from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.residues import refit_residues
@@ -31,9 +31,6 @@ from hydropress.reduction.taming import around_cancellation, tame
 from hydropress.reduction.truncation import keep_modes
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
-
-FIRST_PROPOSALS, PROPOSALS = (4, 2), (3, 1)
-"""Pairs and couples of real poles that are tried at order 2 and beyond."""
 
 FEW, IRKA_STEPS = 64, 20
 """Systems that cost little, whatever is done with them; and IRKA's steps on more than these."""
@@ -142,11 +139,10 @@ def optimize_path(
 ) -> dict[int, tuple[Descended, Tensor]]:
     """Return the best reduced systems found at every order asked for.
 
-    Orders grow two states at a time.  At each, the descent starts from the previous order's
-    optimum plus the best candidates (four pairs and two couples of real poles for each choice
-    of signs at first, then two pairs and one couple), and from what the caller supplies; on the way
-    poles may meet on the real axis and part again, and real poles near zero are tried with the
-    other sign.
+    Orders grow two states at a time.  At each, the descent starts from the best few contenders of
+    the order before plus the best candidates, pairs and couples of real poles, and from what the
+    caller supplies; on the way poles may meet on the real axis and part again, and real poles are
+    tried elsewhere on it.
     Orders on the way that nobody wants are left after the first few steps.
 
     Parameters
@@ -171,14 +167,15 @@ def optimize_path(
     base = Contenders(systems, unmoved(empty_iterate(len(systems), systems.device)))
     found: dict[int, tuple[Descended, Tensor]] = {}
     for order in sorted({*chain, *wanted}):
-        grown = _grown(objective, base, candidates, order, config, time)
+        width = width_of(order, wanted)
+        grown = _grown(objective, base, candidates, order, width, config, time)
         proposals = [*grown, *starts.get(order, [])]
         rows = [base.systems] * len(grown) + [systems] * len(starts.get(order, []))
         contenders, worst = screen(
-            objective, torch.cat(rows), stack_iterates(proposals), order, config, time
+            objective, torch.cat(rows), stack_iterates(proposals), order, width, config, time
         )
         if order in wanted:
-            best = finish(objective, contenders, order, config, time)
+            best = finish(objective, contenders, order, width, config, time)
             found[order] = best, worst - best.error.clamp_min(0).sqrt()
         if order % 2 == 0:
             base = contenders
@@ -190,6 +187,7 @@ def _grown(
     base: Contenders,
     candidates: Candidates,
     order: int,
+    width: Width,
     config: DescentConfig,
     time: Time,
 ) -> list[Iterate]:
@@ -200,14 +198,13 @@ def _grown(
     if order % 2:
         grown = [iterate.append(best_real(part, iterate, tried), one)]
     else:
-        # The first pair decides the most and costs the least: more starts than later.
-        pairs, couples = FIRST_PROPOSALS if order == 2 else PROPOSALS
         grown = [
-            iterate.append(pair[:, None], two) for pair in best_pairs(part, iterate, tried, pairs)
+            iterate.append(pair[:, None], two)
+            for pair in best_pairs(part, iterate, tried, width.pairs)
         ]
         grown += [
             iterate.append(couple, one.expand(-1, 2))
-            for couple in best_couples(part, iterate, tried)[:couples]
+            for couple in best_couples(part, iterate, tried)[: width.couples]
         ]
     penalty = config.energy_penalty
     return [refit_residues(part, start, penalty=penalty, time=time) for start in grown]
