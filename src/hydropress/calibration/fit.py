@@ -18,6 +18,7 @@ from hydropress.reduction.descent import DescentConfig, descend
 from hydropress.reduction.h2 import optimize_path
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.merit import mode_energies
+from hydropress.reduction.multistart import narrow_width
 from hydropress.reduction.reduce import reduce_path
 from hydropress.reduction.residues import refit_residues
 from hydropress.reduction.sampled import KernelObjective, SpectralObjective
@@ -214,6 +215,7 @@ def calibrated_starts(
         time=full.time,
         config=config,
         starts={order: list(named.values()) for order, named in starts.items()},
+        widths=narrow_width,
     )
     return {
         order: {"weighted": weighted[order][0].iterate, **named} for order, named in starts.items()

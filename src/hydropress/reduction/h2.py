@@ -1,5 +1,6 @@
 """H²-optimal reduction: global search for poles, greedy, each step polished by descent."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -32,8 +33,9 @@ from hydropress.reduction.truncation import keep_modes
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
 
-FEW, IRKA_STEPS = 64, 20
-"""Systems that cost little, whatever is done with them; and IRKA's steps on more than these."""
+FEW, VERY_FEW, IRKA_STEPS = 64, 8, 20
+"""Systems that are compared with what BT and IRKA find, those that cost little whatever is done
+with them, and IRKA's steps on more than the former."""
 
 
 def _is_compared(problem: Problem[SISOSystem]) -> bool:
@@ -79,10 +81,12 @@ def _starts(
         # At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``).
         for order in problem.orders:
             if order > 2:
-                if _is_compared(problem):
-                    begin, steps = _truncations(full, order), ITERATIONS
-                else:
-                    begin, steps = systems[order][:1], IRKA_STEPS
+                begin: list[SISOSystem] = []
+                if len(full.D) <= VERY_FEW:
+                    begin = _truncations(full, order)
+                elif not _is_compared(problem):
+                    begin = systems[order][:1]
+                steps = ITERATIONS if _is_compared(problem) else IRKA_STEPS
                 systems[order] += [irka_solutions(full, order, one, steps)[0] for one in begin]
     grown: dict[int, Iterate] = {}
     if problem.weight is not None or problem.fits_feedthrough:
@@ -136,6 +140,7 @@ def optimize_path(
     time: Time,
     config: DescentConfig,
     starts: dict[int, list[Iterate]],
+    widths: Callable[[int, list[int]], Width] = width_of,
 ) -> dict[int, tuple[Descended, Tensor]]:
     """Return the best reduced systems found at every order asked for.
 
@@ -155,6 +160,8 @@ def optimize_path(
         Orders wanted; an odd one is reached by one more real pole.
     starts
         Further starts by order, for example BT's solution.
+    widths
+        From an order and those wanted to the width of the search there.
 
     Returns
     -------
@@ -167,7 +174,7 @@ def optimize_path(
     base = Contenders(systems, unmoved(empty_iterate(len(systems), systems.device)))
     found: dict[int, tuple[Descended, Tensor]] = {}
     for order in sorted({*chain, *wanted}):
-        width = width_of(order, wanted)
+        width = widths(order, wanted)
         grown = _grown(objective, base, candidates, order, width, config, time)
         proposals = [*grown, *starts.get(order, [])]
         rows = [base.systems] * len(grown) + [systems] * len(starts.get(order, []))

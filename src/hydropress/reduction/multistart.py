@@ -60,6 +60,11 @@ def width_of(order: int, wanted: list[int]) -> Width:
     return Width(4, 2) if order <= 2 else Width(3, 1)
 
 
+def narrow_width(order: int, wanted: list[int]) -> Width:
+    """Return the width for metrics in which every start costs much: one contender is grown from."""
+    return Width(4, 2, most_close=1) if order <= 2 else Width(2, 1, most_close=1)
+
+
 @dataclass(frozen=True)
 class Contenders:
     """Reduced systems on their way down, one or more for each full system.
