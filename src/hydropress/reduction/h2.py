@@ -17,7 +17,7 @@ from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.mimo import mimo_h2
 from hydropress.reduction.multistart import Contenders, Width, finish, screen, width_of
 from hydropress.reduction.objective import Objective
-from hydropress.reduction.problem import Problem, S
+from hydropress.reduction.problem import Problem, S, chain_of
 from hydropress.reduction.residues import refit_residues
 from hydropress.reduction.result import Outcome
 from hydropress.reduction.scores import mode_energies
@@ -29,7 +29,7 @@ from hydropress.reduction.search import (
     ladder_of_exponents,
 )
 from hydropress.reduction.taming import around_cancellation, tame
-from hydropress.reduction.truncation import keep_modes
+from hydropress.reduction.truncation import extreme_modes, keep_modes
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
 
@@ -74,7 +74,7 @@ def _starts(
     problem: Problem[SISOSystem], candidates: Candidates, rivals: dict[int, list[SISOSystem]]
 ) -> dict[int, list[Iterate]]:
     """Return starts by order: BT's solutions, the rivals and, in other metrics, the H² optima."""
-    full, chain = problem.full, _chain(problem.orders)
+    full, chain = problem.full, chain_of(problem.orders)
     balancing = _balancing_for_starts(problem)
     systems = {order: [balancing.truncate(order), *rivals.get(order, [])] for order in chain}
     if _has_irka(problem):
@@ -83,7 +83,8 @@ def _starts(
             if order > 2:
                 begin: list[SISOSystem] = []
                 if len(full.D) <= VERY_FEW:
-                    begin = _truncations(full, order)
+                    strongest = keep_modes(full, mode_energies(full), order)
+                    begin = [strongest, *extreme_modes(full, order)]
                 elif not _is_compared(problem):
                     begin = systems[order][:1]
                 steps = ITERATIONS if _is_compared(problem) else IRKA_STEPS
@@ -108,13 +109,6 @@ def _starts(
     return starts
 
 
-def _truncations(full: SISOSystem, order: int) -> list[SISOSystem]:
-    """Return the strongest, the slowest, the fastest, the lowest and the highest modes."""
-    frequency = full.exponents.imag
-    scores = (mode_energies(full), full.decay, -full.decay, frequency, -frequency)
-    return [keep_modes(full, score, order) for score in scores]
-
-
 def _optima(
     problem: Problem[SISOSystem], full: SISOSystem, orders: tuple[int, ...]
 ) -> dict[int, SISOSystem]:
@@ -125,11 +119,6 @@ def _optima(
 
 def _iterate_of(system: SISOSystem, full: SISOSystem) -> Iterate:
     return replace(Iterate.from_system(system), D=system.D - full.D)
-
-
-def _chain(orders: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the orders on the way to those wanted, and these."""
-    return tuple(sorted({*range(2, max(orders) + 1, 2), *orders}))
 
 
 def optimize_path(
@@ -169,11 +158,10 @@ def optimize_path(
         From order to what was found, and the spread of relative errors over the starts, ``(K,)``.
     """
     wanted = sorted(set(orders))
-    chain = list(range(2, max(wanted) + 1, 2))
     systems = torch.arange(objective.num_systems, device=objective.energy.device)
     base = Contenders(systems, unmoved(empty_iterate(len(systems), systems.device)))
     found: dict[int, tuple[Descended, Tensor]] = {}
-    for order in sorted({*chain, *wanted}):
+    for order in chain_of(orders):
         width = widths(order, wanted)
         grown = _grown(objective, base, candidates, order, width, config, time)
         proposals = [*grown, *starts.get(order, [])]
@@ -242,13 +230,13 @@ def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
 
 
 def h2_method(problem: Problem[S]) -> list[Outcome[S]]:
-    """Return H²-optimal systems at every order, never worse than BT in the problem's metric.
+    """Return H²-optimal systems at every order; BT's are among the starts.
 
-    A greedy global search places the poles, a descent polishes every addition; BT's own solution is
-    among the starts at every order.  Scalar systems are in the end compared with BT's and, if
-    there is no weight, with IRKA's by errors in which nothing cancels
-    (:mod:`hydropress.reduction.closest`); banks of more than 64 systems do without where no order
-    above 2 is asked for, small errors apart.
+    A global search places the poles, a descent polishes every addition.  MIMO systems, and scalar
+    ones in banks of up to 64, are in the end compared with BT's and, if there is no weight, with
+    IRKA's by errors in which nothing cancels (:mod:`hydropress.reduction.closest`): the result is
+    never worse in the problem's metric.  Larger banks start from BT's systems to four digits and,
+    beyond order 2, from a few of IRKA's steps.
 
     Banks of scalar systems go through :mod:`hydropress.reduction.search` and a damped Newton
     descent (:mod:`hydropress.reduction.descent`), with the unweighted optimum among the starts of a

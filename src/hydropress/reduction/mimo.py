@@ -12,7 +12,7 @@ import torch
 
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.metric import tangential_error, tangential_objective
-from hydropress.reduction.problem import Problem
+from hydropress.reduction.problem import Problem, chain_of
 from hydropress.reduction.result import Outcome
 from hydropress.reduction.tangential_descent import (
     Directions,
@@ -20,7 +20,8 @@ from hydropress.reduction.tangential_descent import (
     descend_tangential,
 )
 from hydropress.reduction.tangential_search import TangentialSearch, split_near_axis
-from hydropress.reduction.tangential_starts import chain_of, project_all, starts_of, truncations
+from hydropress.reduction.tangential_starts import project_all, starts_of
+from hydropress.reduction.truncation import extreme_modes
 from hydropress.systems.assembly import stack
 from hydropress.systems.modal import MIMOSystem
 
@@ -108,7 +109,7 @@ class _Path:
         propose = self._search.odd_proposals if order % 2 else self._search.proposals
         proposed = propose(base.directions, base.fit.C) if base else propose(None, None)
         placed = [self._descend(one, 0) for one in proposed]
-        seeds = [self._system(one) for one in placed] + starts + truncations(self._full, order)
+        seeds = [self._system(one) for one in placed] + starts + extreme_modes(self._full, order)
         projected = project_all(self._full, order, seeds)
         # Real poles start slowly: the last proposal, a couple of them, always goes on.
         candidates = [one.directions for one in sorted(placed[:-1], key=_error)[:PROPOSALS]]

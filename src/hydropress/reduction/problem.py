@@ -155,6 +155,11 @@ class Problem(Generic[S]):
         )
 
 
+def chain_of(orders: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the orders on the way to those wanted, and these, ascending."""
+    return tuple(sorted({*range(2, max(orders) + 1, 2), *orders}))
+
+
 _SHARED = ("norm", "balancing", "energy", "objective")
 """What does not depend on the orders."""
 

@@ -13,11 +13,6 @@ PROJECTIONS = 10
 """Few projections lead from almost anywhere to some basin, often one that no descent finds."""
 
 
-def chain_of(orders: tuple[int, ...]) -> list[int]:
-    """Return the orders on the way to those wanted, and these."""
-    return sorted({*range(2, max(orders) + 1, 2), *orders})
-
-
 def starts_of(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
     """Return BT's solutions, the dominant modes and, at orders that are wanted, IRKA's solutions.
 
@@ -31,13 +26,6 @@ def starts_of(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
     if problem.fits_feedthrough:
         starts.append(problem.balanced(order))
     return starts
-
-
-def truncations(full: MIMOSystem, order: int) -> list[MIMOSystem]:
-    """Return the slowest, the fastest, the lowest and the highest modes of a single system."""
-    frequency = full.exponents.imag
-    scores = (full.decay, -full.decay, frequency, -frequency)
-    return [keep_modes(full, score, order) for score in scores]
 
 
 def project_all(full: MIMOSystem, order: int, starts: list[MIMOSystem]) -> list[MIMOSystem]:

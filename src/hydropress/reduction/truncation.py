@@ -51,6 +51,13 @@ def keep_modes(system: S, scores: Tensor, order: int | Tensor) -> S:
     return _gather(system, ranking.gather(-1, first), kept.gather(-1, first))
 
 
+def extreme_modes(full: S, order: int) -> list[S]:
+    """Return the slowest, the fastest, the lowest and the highest modes."""
+    frequency = full.exponents.imag
+    scores = (full.decay, -full.decay, frequency, -frequency)
+    return [keep_modes(full, score, order) for score in scores]
+
+
 def require_scores(system: ModalSystem, scores: Tensor) -> None:
     """Raise unless there is one score for every entry."""
     if scores.shape != system.states.shape:
