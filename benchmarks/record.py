@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import hydropress
+from hydropress.bench.run import processor
 from hydropress.data.shipped import find_model, shipped_models
 from hydropress.models.checkpoint import load
 from hydropress.models.layer import LinearSSM
@@ -56,7 +57,7 @@ def write_record(options: argparse.Namespace, results: dict[str, Any]) -> None:
             "torch": torch.get_num_threads(),
             **{name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
         },
-        "machine": {"system": platform.platform(), "processor": _processor()},
+        "machine": {"system": platform.platform(), "processor": processor()},
         "versions": {
             "hydropress": hydropress.__version__,
             "torch": torch.__version__,
@@ -68,15 +69,6 @@ def write_record(options: argparse.Namespace, results: dict[str, Any]) -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {options.out}")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def synthetic_bank(channels: int, seed: int, initialization: Initialization = "lin") -> SISOSystem:

@@ -92,7 +92,7 @@ def _how(config: ReduceConfig, command: str) -> dict[str, Any]:
         },
         "machine": {
             "system": platform.system(),
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
         },
         "versions": versions() | _library_versions(),
@@ -112,7 +112,8 @@ def _library_versions() -> dict[str, str]:
     return found
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor, as far as the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

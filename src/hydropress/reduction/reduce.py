@@ -138,10 +138,11 @@ def reduce_path(
 
 
 def _number_of_parts(problem: Problem[S]) -> int:
-    """Return enough for the memory and, if they are large enough, for all threads."""
+    """Return enough for the memory and for all threads, of ``FEWEST`` systems or more each."""
     count = len(problem.full.D)
     at_once = max(FEWEST, STATES_AT_ONCE // max(1, *problem.orders))
-    return max(1, math.ceil(count / at_once), min(torch.get_num_threads(), count // FEWEST))
+    wanted = max(math.ceil(count / at_once), torch.get_num_threads())
+    return max(1, min(wanted, count // FEWEST))
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from hydropress.errors import DataNotFoundError, FileFormatError
 from hydropress.report.bench_figures import BARS, error_figure, growth_figure, speed_figure
-from hydropress.report.html import REPORT, TEMPLATES, script_json
+from hydropress.report.html import REPORT, render_page
 from hydropress.report.methods import MethodStyle, Palette
 from hydropress.report.records import read_json
 from hydropress.report.tables import MISSING, count, error, moment, seconds
@@ -50,8 +47,6 @@ def render_bench(record: dict[str, Any]) -> str:
     FileFormatError
         If entries are missing.
     """
-    from plotly.offline import get_plotlyjs  # slow to import, and only needed here
-
     _check(record, "the record")
     styles = _styles(record["comparison"])
     cases = [_case(case, styles) for case in record["comparison"]]
@@ -60,14 +55,9 @@ def render_bench(record: dict[str, Any]) -> str:
         "speed": speed_figure(record["speed"]),
         "growth": {name: growth_figure(record["growth"][name], name) for name in GROWTHS},
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("bench.html.j2").render(
+    return render_page(
+        "bench.html.j2",
+        payload,
         record=record,
         checks=record["checks"],
         headline=headline(record["checks"]),
@@ -79,8 +69,6 @@ def render_bench(record: dict[str, Any]) -> str:
         timings=_timings(record),
         created=moment(record.get("created") or ""),
         duration=seconds(record.get("seconds")),
-        payload=Markup(script_json(payload)),
-        plotly=Markup(get_plotlyjs()),
     )
 
 

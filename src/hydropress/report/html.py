@@ -43,8 +43,6 @@ def render_report(results: list[dict[str, Any]], details: dict[str, Any]) -> str
     FileFormatError
         If a record is not what the report can draw.
     """
-    from plotly.offline import get_plotlyjs  # slow to import, and only needed here
-
     check_results(results)
     check_details(details)
     models = details["models"]
@@ -54,14 +52,9 @@ def render_report(results: list[dict[str, Any]], details: dict[str, Any]) -> str
         "sizes": figures,
         "models": [model_figures(model, palette) for model in models if model.get("layers")],
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
+        payload,
         details={"subtitle": "", "data": "", "notes": []} | details,
         version=str(details["versions"].get("hydropress", "")),
         created=moment(details.get("created") or ""),
@@ -73,8 +66,22 @@ def render_report(results: list[dict[str, Any]], details: dict[str, Any]) -> str
         metrics=[(key, name) for key, name in METRICS.items() if _has(figures, key)],
         sizes=[(key, name) for key, name in SIZES.items() if _has(figures, key)],
         models=payload["models"],
-        payload=Markup(script_json(payload)),
-        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def render_page(template: str, payload: dict[str, Any], **values: Any) -> str:
+    """Fill a template with values, the data of its plots and the library that draws them."""
+    from plotly.offline import get_plotlyjs  # slow to import, and only needed here
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(
+        **values, payload=Markup(script_json(payload)), plotly=Markup(get_plotlyjs())
     )
 
 

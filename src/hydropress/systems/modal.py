@@ -7,15 +7,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from hydropress.errors import InvalidArgumentError
-from hydropress.systems.checks import (
-    REAL_TOLERANCE,
-    check_poles,
-    check_time,
-    finite_numbers,
-    finite_reals,
-    is_real,
+from hydropress.systems.arguments import (
+    mimo_arguments,
+    scalar_arguments,
+    state_space_arguments,
 )
+from hydropress.systems.checks import check_time
 from hydropress.systems.kernels import modal_kernel
 from hydropress.systems.modes import Modes
 from hydropress.systems.moments import Time
@@ -86,30 +83,8 @@ class ModalSystem(Modes):
             If shapes disagree, values are not finite numbers, a pole has Im < 0, a real pole has a
             complex residue or a discrete pole is zero.
         """
-        check_time(time)
-        pole = finite_numbers("poles", poles)
-        residue = finite_numbers("residues", residues, pole.device)
-        if pole.ndim == 0 or pole.shape != residue.shape:
-            raise InvalidArgumentError(
-                f"poles of shape {tuple(pole.shape)} with residues of shape "
-                f"{tuple(residue.shape)}; required: equal shapes (..., n)"
-            )
-        D = None
-        if feedthrough is not None:
-            D = finite_reals("feedthrough", feedthrough, pole.device)
-            if D.shape not in ((), pole.shape[:-1]):
-                raise InvalidArgumentError(
-                    f"feedthrough of shape {tuple(D.shape)} with poles of shape "
-                    f"{tuple(pole.shape)}; required: one number, or one for each system"
-                )
-        pole, real = check_poles(pole, time), is_real(pole)
-        if bool((real & (residue.imag.abs() > REAL_TOLERANCE * residue.abs())).any()):
-            raise InvalidArgumentError(
-                "a real pole has a complex residue; required: a real one, since the system is real"
-            )
-        residue = torch.where(real, residue.real.to(residue.dtype), residue)
-        exponents = torch.log(pole) if time == "discrete" else pole
-        return ModalSystem.from_exponents(exponents, residue, torch.where(real, 1, 2), D, time=time)
+        exponents, residue, states, D = scalar_arguments(poles, residues, feedthrough, time)
+        return ModalSystem.from_exponents(exponents, residue, states, D, time=time)
 
     @staticmethod
     def mimo(poles: Any, B: Any, C: Any, D: Any = None, *, time: Time = "discrete") -> "MIMOSystem":
@@ -131,46 +106,7 @@ class ModalSystem(Modes):
         InvalidArgumentError
             As in :meth:`siso`.
         """
-        check_time(time)
-        pole = finite_numbers("poles", poles)
-        inputs = finite_numbers("B", B, pole.device)
-        outputs = finite_numbers("C", C, pole.device)
-        batch, n = tuple(pole.shape[:-1]), pole.shape[-1] if pole.ndim else 0
-        if pole.ndim == 0 or tuple(inputs.shape[:-1]) != (*batch, n):
-            raise InvalidArgumentError(
-                f"B of shape {tuple(inputs.shape)} with poles of shape {tuple(pole.shape)}; "
-                "required: (..., n, M) with poles (..., n)"
-            )
-        if tuple(outputs.shape[:-2]) != batch or outputs.shape[-1] != n:
-            raise InvalidArgumentError(
-                f"C of shape {tuple(outputs.shape)} with poles of shape {tuple(pole.shape)}; "
-                "required: (..., P, n) with poles (..., n)"
-            )
-        size = (*batch, outputs.shape[-2], inputs.shape[-1])
-        direct = pole.real.new_zeros(size)
-        if D is not None:
-            direct = finite_reals("D", D, pole.device)
-            if tuple(direct.shape) != size:
-                raise InvalidArgumentError(
-                    f"D of shape {tuple(direct.shape)} with B and C of {size[-1]} inputs and "
-                    f"{size[-2]} outputs; required: {size}"
-                )
-        pole, real = check_poles(pole, time), is_real(pole)
-        turned = turn_phases(inputs, outputs)
-        inputs = torch.where(real[..., None], turned[0], inputs)
-        outputs = torch.where(real[..., None, :], turned[1], outputs)
-        for vectors in (inputs, outputs.mT):
-            length = torch.linalg.vector_norm(vectors, dim=-1)
-            skew = torch.linalg.vector_norm(vectors.imag, dim=-1)
-            if bool((real & (skew > REAL_TOLERANCE * length)).any()):
-                raise InvalidArgumentError(
-                    "a real pole has a complex residue c bᵀ; required: a real one, since the "
-                    "system is real"
-                )
-        inputs = torch.where(real[..., None], inputs.real.to(inputs.dtype), inputs)
-        outputs = torch.where(real[..., None, :], outputs.real.to(outputs.dtype), outputs)
-        exponents = torch.log(pole) if time == "discrete" else pole
-        return MIMOSystem(exponents, inputs, outputs, torch.where(real, 1, 2), direct, time)
+        return MIMOSystem(*mimo_arguments(poles, B, C, D, time), time)
 
     @staticmethod
     def from_exponents(
@@ -217,36 +153,7 @@ class ModalSystem(Modes):
             so nearly not that its modes cannot be told apart.
         """
         check_time(time)
-        matrix = finite_reals("A", A)
-        if matrix.ndim < 2 or matrix.shape[-2] != matrix.shape[-1]:
-            raise InvalidArgumentError(
-                f"A of shape {tuple(matrix.shape)}; required: a square matrix (..., n, n)"
-            )
-        n, batch = matrix.shape[-1], tuple(matrix.shape[:-2])
-
-        def refuse(name: str, tensor: Tensor, *shapes: str) -> InvalidArgumentError:
-            return InvalidArgumentError(
-                f"{name} of shape {tuple(tensor.shape)} with A of shape {tuple(matrix.shape)}; "
-                f"required: {' or '.join(shapes)} with A (..., n, n)"
-            )
-
-        column, row = finite_reals("B", B, matrix.device), finite_reals("C", C, matrix.device)
-        if tuple(column.shape) == (*batch, n):
-            column = column[..., None]
-        if tuple(column.shape[:-1]) != (*batch, n):
-            raise refuse("B", column, "(..., n)", "(..., n, M)")
-        if tuple(row.shape) == (*batch, n):
-            row = row[..., None, :]
-        if tuple(row.shape[:-2]) != batch or row.shape[-1] != n or row.ndim < 2:
-            raise refuse("C", row, "(..., n)", "(..., P, n)")
-        size = (*batch, row.shape[-2], column.shape[-1])
-        direct = matrix.new_zeros(size)
-        if D is not None:
-            direct = finite_reals("D", D, matrix.device)
-            if size[-2:] == (1, 1) and tuple(direct.shape) == batch:
-                direct = direct[..., None, None]
-            if tuple(direct.shape) != size:
-                raise refuse("D", direct, str(size))
+        matrix, column, row, direct = state_space_arguments(A, B, C, D)
         poles, modal_B, modal_C = diagonalize(matrix, column, row)
         return pack(exponents_of(poles, time), modal_B, modal_C, direct, time=time)
 
