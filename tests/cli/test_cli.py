@@ -184,5 +184,19 @@ def test_an_unwritable_place_is_one_line(place):
     )
 
 
-def test_unknown_options_are_refused():
-    assert run("inspect", "--colour", code=2).exit_code == 2
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("inspect", "model", "--colour"), "--colour"),
+        (("compress", "model", "--order", "half", "--out", "small"), "half"),
+        (("compress",), "MODEL"),
+        (("shrink",), "shrink"),
+        (("bench", "reduce", "--seed", "1.5"), "1.5"),
+    ],
+)
+def test_a_command_that_cannot_be_read_is_one_line(place, arguments, named):
+    message = refused(*arguments)
+    assert named in message
+    assert "; required: " in message
+    assert message.endswith(" -h'\n")
+    assert not (place / "small").exists()

@@ -1,11 +1,15 @@
 """The commands, put together."""
 
-from typing import Annotated
+import shlex
+import sys
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from hydropress.cli.bench import bench_app
 from hydropress.cli.compress import compress_command
+from hydropress.cli.console import say
 from hydropress.cli.demo import demo_command
 from hydropress.cli.evaluate import evaluate_command
 from hydropress.cli.finetune import finetune_command
@@ -13,7 +17,37 @@ from hydropress.cli.inspect import inspect_command
 from hydropress.cli.report import report_command
 from hydropress.cli.train import train_command
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # type: ignore[assignment]
+"""Of click, or of the copy of it that newer versions of typer hold."""
+
+
+class OneLineGroup(TyperGroup):
+    """Commands whose errors are one line, also when the command line itself cannot be read."""
+
+    def main(self, args: Any = None, *others: Any, **extra: Any) -> NoReturn:
+        """Run a command and exit with its status."""
+        given = sys.argv[1:] if args is None else list(args)
+        extra["standalone_mode"] = False
+        try:
+            status = super().main(args, *others, **extra)
+        except typer.Abort:
+            sys.exit(1)
+        except UsageError as error:
+            problem: Any = error
+            message, context = problem.format_message(), problem.ctx
+            # Without a message there was no command, and the help has been shown.
+            if message:
+                usage = context.get_usage().removeprefix("Usage: ")
+                say(
+                    f"'{shlex.join(given)}': {message.rstrip('.')}; required: {usage}; "
+                    f"see '{context.command_path} -h'"
+                )
+            sys.exit(problem.exit_code)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
 app = typer.Typer(
+    cls=OneLineGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
