@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from hydropress.reduction.compiled.bridge import descend_bank
+from hydropress.reduction.compiled.moments import FullBank
 from hydropress.reduction.derivatives import derivatives, free_unknowns, own_blocks
-from hydropress.reduction.iterate import Iterate
-from hydropress.reduction.merit import merit_of
-from hydropress.reduction.objective import Objective
+from hydropress.reduction.iterate import Iterate, stack_iterates
+from hydropress.reduction.merit import CANCELLATION_LIMIT, merit_of
+from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.systems.moments import Time
 
 MAX_LOG_DECAY = 3.5
@@ -97,6 +99,17 @@ class Descended:
         return self.put(index[better], tried.select(better))
 
 
+def join_descended(parts: list[Descended]) -> Descended:
+    """Concatenate along K."""
+    return Descended(
+        stack_iterates([part.iterate for part in parts]),
+        torch.cat([part.error for part in parts]),
+        torch.cat([part.merit for part in parts]),
+        torch.cat([part.stationarity for part in parts]),
+        torch.cat([part.iterations for part in parts]),
+    )
+
+
 def unmoved(iterate: Iterate) -> Descended:
     """Return iterates that have not been looked at."""
     unknown = torch.full_like(iterate.D, torch.inf)
@@ -138,10 +151,14 @@ def _solve(
     return torch.cholesky_solve(-gradient[..., None], factor)[..., 0] * scale
 
 
+def _log_decays(config: DescentConfig, time: Time) -> tuple[float, float]:
+    """Return the floor's, and in discrete time that of a pole of e^{-33}, which is none."""
+    return math.log(config.decay_floor), MAX_LOG_DECAY if time == "discrete" else math.inf
+
+
 def within_limits(log_decay: Tensor, states: Tensor, config: DescentConfig, time: Time) -> Tensor:
-    """Clamp decays to the floor and, in discrete time, to a pole of e^{-33}, which is none."""
-    low, high = math.log(config.decay_floor), MAX_LOG_DECAY if time == "discrete" else math.inf
-    return torch.where(states > 0, log_decay.clamp(low, high), log_decay)
+    """Clamp decays to what the descent allows."""
+    return torch.where(states > 0, log_decay.clamp(*_log_decays(config, time)), log_decay)
 
 
 def moved(iterate: Iterate, step: Tensor, config: DescentConfig, time: Time) -> Iterate:
@@ -160,6 +177,22 @@ def moved(iterate: Iterate, step: Tensor, config: DescentConfig, time: Time) -> 
         iterate.states,
         iterate.D + step[:, -1] if step.shape[1] > 4 * m else iterate.D,
     )
+
+
+def _descend_compiled(
+    bank: FullBank, start: Iterate, config: DescentConfig, time: Time
+) -> Descended:
+    """Do the same as tensor operations, one system after the other."""
+    iterate, results = descend_bank(
+        bank,
+        start,
+        price=config.energy_penalty,
+        limits=(*_log_decays(config, time), CANCELLATION_LIMIT),
+        steps=NEWTON_STEPS if config.max_iterations is None else config.max_iterations,
+        tolerance=config.tolerance,
+    )
+    error, merit, stationarity, steps = results.unbind(1)
+    return Descended(iterate, error, merit, stationarity, steps.to(torch.int64))
 
 
 def descend(
@@ -186,6 +219,8 @@ def descend(
     price = config.energy_penalty
     start = replace(start, log_decay=within_limits(start.log_decay, start.states, config, time))
     start = start.compact()
+    if isinstance(objective, ClosedFormObjective) and objective.bank is not None:
+        return _descend_compiled(objective.bank, start, config, time)
     evaluation = objective.evaluate(start)
     merit = merit_of(objective, start, evaluation, price, time)
     sound = torch.isfinite(merit)

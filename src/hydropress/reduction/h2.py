@@ -9,25 +9,26 @@ from torch import Tensor
 
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.closest import closest, closest_of_small_errors
-from hydropress.reduction.descent import Descended, DescentConfig, unmoved
+from hydropress.reduction.descent import Descended, DescentConfig
 from hydropress.reduction.free_feedthrough import from_second_sample, with_first_sample
-from hydropress.reduction.grown import with_best_real
+from hydropress.reduction.exchange import widened
+from hydropress.reduction.grown import grown, with_best_real
 from hydropress.reduction.irka import ITERATIONS, irka_solutions
-from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
+from hydropress.reduction.iterate import Iterate, empty_iterate
 from hydropress.reduction.mimo import mimo_h2
-from hydropress.reduction.multistart import Contenders, Width, finish, screen, width_of
-from hydropress.reduction.objective import Objective
+from hydropress.reduction.multistart import (
+    Contenders,
+    Width,
+    finish,
+    screen,
+    width_of,
+    width_of_tensors,
+)
+from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.reduction.problem import Problem, S, chain_of
-from hydropress.reduction.residues import refit_residues
 from hydropress.reduction.result import Outcome
 from hydropress.reduction.scores import mode_energies
-from hydropress.reduction.search import (
-    Candidates,
-    best_couples,
-    best_pairs,
-    best_real,
-    ladder_of_exponents,
-)
+from hydropress.reduction.search import Candidates, ladder_of_exponents
 from hydropress.reduction.taming import around_cancellation, tame
 from hydropress.reduction.truncation import extreme_modes, keep_modes
 from hydropress.systems.modal import MIMOSystem, SISOSystem
@@ -129,14 +130,15 @@ def optimize_path(
     time: Time,
     config: DescentConfig,
     starts: dict[int, list[Iterate]],
-    widths: Callable[[int, list[int]], Width] = width_of,
+    widths: Callable[[int, list[int]], Width] | None = None,
 ) -> dict[int, tuple[Descended, Tensor]]:
     """Return the best reduced systems found at every order asked for.
 
     Orders grow two states at a time.  At each, the descent starts from the best few contenders of
     the order before plus the best candidates, pairs and couples of real poles, and from what the
     caller supplies; on the way poles may meet on the real axis and part again, and real poles are
-    tried elsewhere on it.
+    tried elsewhere on it.  Orders that are wanted have more starts where steps are compiled: from
+    a randomised pursuit, and the contenders with one mode exchanged.
     Orders on the way that nobody wants are left after the first few steps.
 
     Parameters
@@ -159,50 +161,25 @@ def optimize_path(
     """
     wanted = sorted(set(orders))
     systems = torch.arange(objective.num_systems, device=objective.energy.device)
-    base = Contenders(systems, unmoved(empty_iterate(len(systems), systems.device)))
+    base = Contenders.of(systems, empty_iterate(len(systems), systems.device))
+    is_compiled = isinstance(objective, ClosedFormObjective) and objective.bank is not None
+    if widths is None:
+        widths = width_of if is_compiled else width_of_tensors
     found: dict[int, tuple[Descended, Tensor]] = {}
     for order in chain_of(orders):
         width = widths(order, wanted)
-        grown = _grown(objective, base, candidates, order, width, config, time)
-        proposals = [*grown, *starts.get(order, [])]
-        rows = [base.systems] * len(grown) + [systems] * len(starts.get(order, []))
-        contenders, worst = screen(
-            objective, torch.cat(rows), stack_iterates(proposals), order, width, config, time
-        )
+        added = (0, 0) if order % 2 else (width.pairs, width.couples)
+        proposals = grown(objective, base, candidates, added, config, time)
+        proposals = proposals.join(*(Contenders.of(systems, one) for one in starts.get(order, [])))
+        contenders, worst = screen(objective, proposals, order, width, config, time)
+        if width.pursued and isinstance(objective, ClosedFormObjective) and order % 2 == 0:
+            contenders = widened(objective, contenders, candidates, order, width, config, time)
         if order in wanted:
             best = finish(objective, contenders, order, width, config, time)
             found[order] = best, worst - best.error.clamp_min(0).sqrt()
         if order % 2 == 0:
             base = contenders
     return found
-
-
-def _grown(
-    objective: Objective,
-    base: Contenders,
-    candidates: Candidates,
-    order: int,
-    width: Width,
-    config: DescentConfig,
-    time: Time,
-) -> list[Iterate]:
-    """Return the contenders of the order below with the best candidates added."""
-    part, tried = objective.select(base.systems), candidates.select(base.systems)
-    iterate, two = base.found.iterate, torch.full_like(base.systems, 2)[:, None]
-    one = torch.ones_like(two)
-    if order % 2:
-        grown = [iterate.append(best_real(part, iterate, tried), one)]
-    else:
-        grown = [
-            iterate.append(pair[:, None], two)
-            for pair in best_pairs(part, iterate, tried, width.pairs)
-        ]
-        grown += [
-            iterate.append(couple, one.expand(-1, 2))
-            for couple in best_couples(part, iterate, tried)[: width.couples]
-        ]
-    penalty = config.energy_penalty
-    return [refit_residues(part, start, penalty=penalty, time=time) for start in grown]
 
 
 def scalar_h2(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:

@@ -154,6 +154,12 @@ class Iterate:
             self.D,
         ).compact()
 
+    def without(self, slots: list[int]) -> "Iterate":
+        """Return a copy in which these slots are empty."""
+        states, residues = self.states.clone(), self.residues.clone()
+        states[:, slots], residues[:, slots] = 0, 0
+        return Iterate(self.log_decay, self.frequency, residues, states, self.D)
+
     def compact(self) -> "Iterate":
         """Move empty slots to the end and drop those that no system uses."""
         order = torch.argsort((self.states == 0).long(), dim=1, stable=True)

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.reduction.descent import NEWTON_STEPS, Descended, DescentConfig, descend
+from hydropress.reduction.descent import (
+    NEWTON_STEPS,
+    Descended,
+    DescentConfig,
+    descend,
+    join_descended,
+    unmoved,
+)
 from hydropress.reduction.double_pole import across_double_pole, across_zero
 from hydropress.reduction.iterate import Iterate, stack_iterates
 from hydropress.reduction.objective import Objective
@@ -13,6 +20,8 @@ from hydropress.systems.moments import Time
 
 FIRST, SECOND = 3, 5
 """Steps of all starts, and further ones of those that look promising after them."""
+MIDDLE = 8
+"""Largest order up to which as many contenders as random restarts call for are grown from."""
 SAME = 1e-9
 """Starts of the same merit to nine digits have arrived at the same optimum."""
 ROUNDS, CROSSING_STEPS, NEAR = (10, 12, 14, 16, 16), 8, 1.1
@@ -35,6 +44,10 @@ class Width:
         Largest merit over that of the best, and number of those that the next order grows from.
     sure
         As ``promising``, of those that are finished.
+    pursued
+        Starts by randomised pursuit.
+    exchanged
+        Contenders whose modes are exchanged one by one.
     """
 
     pairs: int
@@ -44,14 +57,29 @@ class Width:
     close: float = 1.1
     most_close: int = 3
     sure: float = 0.01
+    pursued: int = 0
+    exchanged: int = 0
 
 
 def width_of(order: int, wanted: list[int]) -> Width:
-    """Return the width at an order on the way to those wanted.
+    """Return the width at an order on the way to those wanted, where steps are compiled.
+
+    What random restarts find beyond that is printed by ``hydropress bench reduce``.
+    """
+    if order <= 2:
+        return Width(4, 4, 0.04, 16, 1.2, 8)
+    largest = max(wanted)
+    width = Width(6, 3, 0.05, 24, 1.2, 8) if largest <= MIDDLE else Width(3, 1, 0.025, 8, 1.1, 3)
+    if {order, order + 1}.isdisjoint(wanted):
+        return width
+    return replace(width, pursued=max(8, 256 // order) if order > 8 else 32, exchanged=2)
+
+
+def width_of_tensors(order: int, wanted: list[int]) -> Width:
+    """Return the width where every step is tensor operations.
 
     The first pair decides the most and costs the least.  Where order 4 is wanted, it gets twice
-    the time that it takes on the way to higher ones.  What random restarts find beyond that is
-    printed by ``hydropress bench reduce``.
+    the time that it takes on the way to higher ones.
     """
     if order <= 4 and not {3, 4}.isdisjoint(wanted):
         pairs, couples = (4, 4) if order <= 2 else (5, 3)
@@ -78,6 +106,18 @@ class Contenders:
 
     systems: Tensor
     found: Descended
+
+    @staticmethod
+    def of(systems: Tensor, starts: Iterate) -> "Contenders":
+        """Return starts that have not been looked at."""
+        return Contenders(systems, unmoved(starts))
+
+    def join(self, *others: "Contenders") -> "Contenders":
+        """Append other contenders."""
+        return Contenders(
+            torch.cat([self.systems, *(other.systems for other in others)]),
+            join_descended([self.found, *(other.found for other in others)]),
+        )
 
     def select(self, index: Tensor) -> "Contenders":
         """Return the rows of an index or a mask."""
@@ -119,8 +159,7 @@ class Contenders:
 
 def screen(
     objective: Objective,
-    systems: Tensor,
-    starts: Iterate,
+    proposals: Contenders,
     order: int,
     width: Width,
     config: DescentConfig,
@@ -130,8 +169,8 @@ def screen(
 
     Parameters
     ----------
-    systems
-        Which system each start is for, int64, shape ``(R,)``: at least one for each.
+    proposals
+        At least one start for each system.
 
     Returns
     -------
@@ -140,9 +179,8 @@ def screen(
     """
     steps = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
     first, second = min(FIRST, steps), min(SECOND, steps - min(FIRST, steps))
-    settings = replace(config, max_iterations=first)
-    tried = Contenders(systems, descend(objective.select(systems), starts, settings, time=time))
-    error = tried.found.error
+    tried = proposals.descend(objective, first, config, time)
+    systems, error = tried.systems, tried.found.error
     error = torch.where(torch.isfinite(error), error, 0.0).clamp_min(0)
     worst = torch.zeros_like(objective.energy).scatter_reduce(0, systems, error, "amax").sqrt()
     tried = tried.leaders(1 + width.promising * order, width.most_promising)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from hydropress.reduction.compiled.bridge import bank_of, moments_of_bank, select_rows
+from hydropress.reduction.compiled.moments import FullBank
 from hydropress.reduction.iterate import Iterate
 from hydropress.systems.modal import SISOSystem
 from hydropress.systems.moments import (
@@ -98,8 +100,18 @@ class Objective(ABC):
         """Return error, moments and Gram matrix at an iterate of the same K."""
 
     @abstractmethod
-    def correlate(self, iterate: Iterate, exponents: Tensor) -> Tensor:
-        """Return the residual moment E_0 at candidate exponents, shape ``(K, G)`` in and out."""
+    def target_moments(self, exponents: Tensor) -> Tensor:
+        """Return E_0 of the target alone at candidate exponents, shape ``(K, G)`` in and out."""
+
+    @abstractmethod
+    def correlate(self, iterate: Iterate, exponents: Tensor, target: Tensor) -> Tensor:
+        """Return the residual moment E_0 at candidate exponents, shape ``(K, G)`` in and out.
+
+        Parameters
+        ----------
+        target
+            What :meth:`target_moments` gives for these exponents.
+        """
 
     @abstractmethod
     def pair_products(self, exponents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,28 +157,37 @@ def atom_products(moments: list[Tensor], scale: Tensor) -> Tensor:
 class ClosedFormObjective(Objective):
     """The H² error of :mod:`hydropress.systems.norms`, infinite or finite horizon.
 
+    Several reduced systems may be compared with one full system: ``rows`` says which each uses.
+
     Attributes
     ----------
     time
         ``discrete`` or ``continuous``.
     modes
-        Exponents of the full systems, ``(K, n)``.
+        Exponents of the full systems, ``(S, n)``.
     weights
-        m ρ / 2, complex128, shape ``(K, n)``.
+        m ρ / 2, complex128, shape ``(S, n)``.
+    rows
+        Index into the first axis of the above, shape ``(K,)``.
     energy
         ‖k‖², shape ``(K,)``.
     horizon
         Samples or time units; ``None`` for infinite.
     fits_feedthrough
         Whether D is an unknown (discrete time).
+    bank
+        The same for :mod:`hydropress.reduction.compiled`, which knows an infinite horizon and a
+        given D only.
     """
 
     time: Time
     modes: Exponentials
     weights: Tensor
+    rows: Tensor
     energy: Tensor
     horizon: float | None = None
     fits_feedthrough: bool = False
+    bank: FullBank | None = None
 
     @staticmethod
     def of(
@@ -179,15 +200,23 @@ class ClosedFormObjective(Objective):
         """Pose the problem of a bank."""
         modes = Exponentials.of(full.exponents)
         weights = full.residues * full.states / 2
-        return ClosedFormObjective(full.time, modes, weights, energy, horizon, fits_feedthrough)
+        rows = torch.arange(len(energy), device=energy.device)
+        bank = None
+        if horizon is None and not fits_feedthrough:
+            bank = bank_of(modes, weights, energy, full.time)
+        return ClosedFormObjective(
+            full.time, modes, weights, rows, energy, horizon, fits_feedthrough, bank
+        )
+
+    def without_bank(self) -> "ClosedFormObjective":
+        """Return the same problem, to be solved by tensor operations."""
+        return replace(self, bank=None)
 
     def select(self, index: Tensor | slice) -> "ClosedFormObjective":
-        return replace(
-            self,
-            modes=self.modes.select(index),
-            weights=self.weights[index],
-            energy=self.energy[index],
-        )
+        rows, energy, bank = self.rows[index], self.energy[index], self.bank
+        if bank is not None:
+            bank = select_rows(bank, rows, energy)
+        return replace(self, rows=rows, energy=energy, bank=bank)
 
     def _pairs(self, first: Exponentials, second: Exponentials, count: int) -> list[Tensor]:
         return stacked_pair_moments(first, second, count, time=self.time, horizon=self.horizon)
@@ -205,10 +234,11 @@ class ClosedFormObjective(Objective):
 
     def _evaluate(self, iterate: Iterate) -> Evaluation:
         full, own = self.weights.shape[1], Exponentials.of(iterate.exponents)
+        modes = self.modes.select(self.rows)
         per, strength = 1 / self.energy, iterate.residues * iterate.states
         # The residual k - k_r is a system of all these modes.
-        weights = torch.cat([self.weights, -0.5 * strength], 1) * per[:, None]
-        pairs = self._pairs(self.modes.join(own), own, 3)
+        weights = torch.cat([self.weights[self.rows], -0.5 * strength], 1) * per[:, None]
+        pairs = self._pairs(modes.join(own), own, 3)
         zeroth, first, second = (_weighted_sums(phi, weights) for phi in pairs)
         own_pairs = [phi[..., full:] for phi in pairs]
         # ‖k‖² - ‖k - k_r‖² = ⟨k_r, 2 (k - k_r) + k_r⟩.
@@ -232,16 +262,28 @@ class ClosedFormObjective(Objective):
             D_cross,
         )
 
-    def correlate(self, iterate: Iterate, exponents: Tensor) -> Tensor:
-        # In parts that stay in the cache: the sums run over all poles of all candidates.
+    def target_moments(self, exponents: Tensor) -> Tensor:
+        if self.bank is not None:
+            return moments_of_bank(self.bank, exponents) / self.energy[:, None]
         parts: list[Tensor] = []
-        modes = self.modes.join(Exponentials.of(iterate.exponents))
-        weights = torch.cat([self.weights, -0.5 * iterate.residues * iterate.states], 1)
+        # In parts that stay in the cache: the sums run over all modes of all candidates.
         for start in range(0, self.num_systems, SYSTEMS_AT_ONCE):
             part = slice(start, start + SYSTEMS_AT_ONCE)
-            (phi,) = self._pairs(modes.select(part), Exponentials.of(exponents[part]), 1)
-            parts.append(_weighted_sums(phi, weights[part]))
-        return (torch.cat(parts) - iterate.D[:, None]) / self.energy[:, None]
+            rows = self.rows[part]
+            own = Exponentials.of(exponents[part])
+            (phi,) = self._pairs(self.modes.select(rows), own, 1)
+            parts.append(_weighted_sums(phi, self.weights[rows]))
+        return torch.cat(parts) / self.energy[:, None]
+
+    def correlate(self, iterate: Iterate, exponents: Tensor, target: Tensor) -> Tensor:
+        weights = iterate.residues * iterate.states / 2
+        own = Exponentials.of(iterate.exponents)
+        if self.bank is not None:
+            taken = moments_of_bank(bank_of(own, weights, self.energy, self.time), exponents)
+        else:
+            (phi,) = self._pairs(own, Exponentials.of(exponents), 1)
+            taken = _weighted_sums(phi, weights)
+        return target - (taken + iterate.D[:, None]) / self.energy[:, None]
 
     def pair_products(self, exponents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         options = {"time": self.time, "horizon": self.horizon}
@@ -253,6 +295,6 @@ class ClosedFormObjective(Objective):
         return (same + mixed).real, -same.imag, (mixed - same).real
 
     def real_products(self, exponents: Tensor) -> Tensor:
-        modes = Exponentials.of(exponents)
-        (phi,) = self._pairs(modes, modes, 1)
-        return phi.real.sum(-2) / (2 * self.energy[:, None, None])
+        sums = exponents[:, :, None] + exponents[:, None, :]
+        (phi,) = exponential_moments(sums, 1, time=self.time, horizon=self.horizon)
+        return phi.real / self.energy[:, None, None]

@@ -5,9 +5,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hydropress.reduction.compiled.bridge import refit_bank
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.merit import unit_energies
-from hydropress.reduction.objective import Objective
+from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.systems.moments import Time
 
 LEAST_EIGENVALUE = 1e-10
@@ -28,6 +29,16 @@ def refit_residues(
     ----------
     [golub2003varpro]
     """
+    if isinstance(objective, ClosedFormObjective) and objective.bank is not None:
+        fitted, sound = refit_bank(
+            objective.bank, iterate, price=penalty, least=LEAST_EIGENVALUE
+        )
+        if bool(sound.all()):
+            return fitted
+        rest = torch.nonzero(~sound)[:, 0]
+        part = objective.select(rest).without_bank()
+        careful = refit_residues(part, iterate.select(rest), penalty=penalty, time=time)
+        return fitted.scatter(rest, careful)
     evaluation = objective.evaluate(iterate)
     K, m = iterate.states.shape
     weights = iterate.states.to(torch.float64).repeat_interleave(2, 1)

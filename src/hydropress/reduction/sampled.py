@@ -127,8 +127,14 @@ class KernelObjective(Objective):
             cross,
         )
 
-    def correlate(self, iterate: Iterate, exponents: Tensor) -> Tensor:
+    def target_moments(self, exponents: Tensor) -> Tensor:
+        return self._moments(self.targets[self.rows], exponents)
+
+    def correlate(self, iterate: Iterate, exponents: Tensor, target: Tensor) -> Tensor:
         _, _, residual = self._residual(iterate)
+        return self._moments(residual, exponents)
+
+    def _moments(self, residual: Tensor, exponents: Tensor) -> Tensor:
         rows = [
             self._samples(candidate) @ torch.complex(kernel, torch.zeros_like(kernel))
             for candidate, kernel in zip(exponents, self._residual_kernel(residual), strict=True)
@@ -233,8 +239,14 @@ class SpectralObjective(Objective):
         against = torch.einsum("kf,k...fj->k...j", weighted, mirrored.conj())
         return (along + against) / 2
 
-    def correlate(self, iterate: Iterate, exponents: Tensor) -> Tensor:
+    def target_moments(self, exponents: Tensor) -> Tensor:
+        return self._moments_of(self.targets, exponents)
+
+    def correlate(self, iterate: Iterate, exponents: Tensor, target: Tensor) -> Tensor:
         _, _, residual = self._residual(iterate)
+        return self._moments_of(residual, exponents)
+
+    def _moments_of(self, residual: Tensor, exponents: Tensor) -> Tensor:
         rows: list[Tensor] = []
         for candidate, weighted in zip(exponents, self.weights * residual, strict=True):
             direct, mirrored = self._responses(candidate[None], 1)

@@ -16,6 +16,33 @@ from hydropress.reduction.objective import Objective
 from hydropress.systems.modal import ModalSystem
 
 
+RUNGS = 8
+"""Decays tried with each frequency."""
+SPARSE, MOST_MODES, SPARSE_REALS = (1, 4), 48, 5
+"""Of the candidates for pairs, the decays and the number of frequencies that the pursuit takes; and
+of those for real poles, every fifth."""
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """What a pursuit chooses from: blocks of two atoms, a pair's or two real poles'.
+
+    Attributes
+    ----------
+    exponents
+        Complex, shape ``(K, E)``; atom 2e is Re(e^{st}), atom 2e + 1 is Re(i e^{st}).
+    target
+        E_0 of the full systems there, shape ``(K, E)``.
+    first, second
+        Atoms of each block, int64, shape ``(G,)``.
+    """
+
+    exponents: Tensor
+    target: Tensor
+    first: Tensor
+    second: Tensor
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Exponents that the search tries, with the inner products of their atoms.
@@ -25,7 +52,9 @@ class Candidates:
     pairs
         Shape ``(K, G)``, Im s > 0.
     reals
-        Shape ``(K, R)``, Im s = 0 or π.
+        Shape ``(K, R)``, Im s = 0, then π.
+    target
+        E_0 of the full systems at pairs and reals, shape ``(K, G + R)``.
     pair_products
         ⟨c, c⟩, ⟨c, q⟩, ⟨q, q⟩ of each pair, shapes ``(K, G)``.
     real_products
@@ -34,6 +63,7 @@ class Candidates:
 
     pairs: Tensor
     reals: Tensor
+    target: Tensor
     pair_products: tuple[Tensor, Tensor, Tensor]
     real_products: Tensor
 
@@ -41,7 +71,11 @@ class Candidates:
     def of(objective: Objective, pairs: Tensor, reals: Tensor) -> "Candidates":
         """Work out the products in the objective's metric, once for all orders."""
         return Candidates(
-            pairs, reals, objective.pair_products(pairs), objective.real_products(reals)
+            pairs,
+            reals,
+            objective.target_moments(torch.cat([pairs, reals], 1)),
+            objective.pair_products(pairs),
+            objective.real_products(reals),
         )
 
     def select(self, index: Tensor) -> "Candidates":
@@ -50,9 +84,46 @@ class Candidates:
         return Candidates(
             self.pairs[index],
             self.reals[index],
+            self.target[index],
             (cc[index], cq[index], qq[index]),
             self.real_products[index],
         )
+
+    def dictionary(self) -> "Dictionary":
+        """Return a part of the candidates, spread over the plane, for the pursuit."""
+        K, G = self.pairs.shape
+        modes = torch.arange(G // RUNGS, device=self.pairs.device)
+        if len(modes) > MOST_MODES:
+            at = self.target[:, :G]
+            captured = _captured(at.real, -at.imag, *self.pair_products)
+            best = captured.reshape(K, -1, RUNGS).amax(2).topk(MOST_MODES, 1).indices
+            modes = best.sort(1).values
+        else:
+            modes = modes.expand(K, -1)
+        rungs = torch.tensor(SPARSE, device=modes.device)
+        pairs = (modes[:, :, None] * RUNGS + rungs).flatten(1)
+        reals = torch.arange(self.reals.shape[1], device=modes.device)[1::SPARSE_REALS]
+        index = torch.cat([pairs, (G + reals).expand(K, -1)], 1)
+        exponents = torch.cat([self.pairs, self.reals], 1).gather(1, index)
+        atoms = 2 * torch.arange(pairs.shape[1], device=modes.device)
+        couple = 2 * (
+            pairs.shape[1] + torch.combinations(torch.arange(len(reals), device=modes.device))
+        )
+        return Dictionary(
+            exponents,
+            self.target.gather(1, index),
+            torch.cat([atoms, couple[:, 0]]),
+            torch.cat([atoms + 1, couple[:, 1]]),
+        )
+
+    def moments(self, objective: Objective, iterate: Iterate) -> tuple[Tensor, Tensor]:
+        """Return E_0 of what an iterate leaves, at pairs and at reals."""
+        moments = self.target
+        if bool((iterate.states > 0).any()):
+            exponents = torch.cat([self.pairs, self.reals], 1)
+            moments = objective.correlate(iterate, exponents, self.target)
+        split = self.pairs.shape[1]
+        return moments[:, :split], moments[:, split:]
 
 
 def ladder_of_exponents(full: ModalSystem, horizon: float | None = None) -> tuple[Tensor, Tensor]:
@@ -81,7 +152,7 @@ def ladder_of_exponents(full: ModalSystem, horizon: float | None = None) -> tupl
     if horizon is not None:
         decay, slowest = (values.clamp_min(0.1 / horizon) for values in (decay, slowest))
     frequency = torch.where(used, full.exponents.imag.abs(), 0.0)
-    ladder = 2.0 ** torch.arange(-1.0, 7.0, dtype=torch.float64, device=decay.device)
+    ladder = 2.0 ** torch.arange(-1.0, RUNGS - 1.0, dtype=torch.float64, device=decay.device)
     decays = (decay[:, :, None] * ladder).clamp(max=limit)
     # A real pole can be the heart of a slow oscillation: give it the frequency of its decay.
     frequencies = torch.maximum(frequency[:, :, None], decays / 4)
@@ -107,13 +178,13 @@ def _captured(first: Tensor, second: Tensor, aa: Tensor, ab: Tensor, bb: Tensor)
     return torch.where(determinant > 1e-9 * aa * bb, energy, torch.zeros_like(energy))
 
 
-def best_pairs(
-    objective: Objective, iterate: Iterate, candidates: Candidates, count: int
-) -> list[Tensor]:
+def best_pairs(candidates: Candidates, moment: Tensor, count: int) -> list[Tensor]:
     """Return the exponents of the best candidates for one more conjugate pair.
 
     Parameters
     ----------
+    moment
+        The residual's at the pairs, shape ``(K, G)``.
     count
         How many different ones.
 
@@ -123,7 +194,6 @@ def best_pairs(
         ``count`` tensors of shape ``(K,)``, best first; no two of them neighbours.
     """
     pairs = candidates.pairs
-    moment = objective.correlate(iterate, pairs)
     score = _captured(moment.real, -moment.imag, *candidates.pair_products)
     found: list[Tensor] = []
     rows = torch.arange(len(score), device=score.device)
@@ -138,8 +208,13 @@ def best_pairs(
     return found
 
 
-def best_couples(objective: Objective, iterate: Iterate, candidates: Candidates) -> list[Tensor]:
+def best_couples(candidates: Candidates, moment: Tensor) -> list[Tensor]:
     """Return the couples of real poles that capture most, two for each choice of their signs.
+
+    Parameters
+    ----------
+    moment
+        The residual's at the real candidates, shape ``(K, R)``.
 
     Returns
     -------
@@ -147,39 +222,63 @@ def best_couples(objective: Objective, iterate: Iterate, candidates: Candidates)
         Exponents, ``(K, 2)`` each, the best couple first: two couples, no neighbours, of positive
         poles, two of negative and two of mixed ones; in continuous time there is only one kind.
     """
-    reals, products = candidates.reals, candidates.real_products
-    moment = objective.correlate(iterate, reals).real
-    own = products.diagonal(dim1=1, dim2=2)
-    score = _captured(
-        moment[:, :, None], moment[:, None, :], own[:, :, None], products, own[:, None, :]
-    )
-    score = torch.triu(score, 1)
-    size = reals.shape[1]
-    negative = reals.imag != 0
-    signs = negative[:, :, None].long() + negative[:, None, :]
-    log_decay = torch.log(-reals.real)
+    reals, moment = candidates.reals, moment.real
+    negative = int((reals.imag[:1] != 0).sum())
+    signs = [part for part in reals.split([reals.shape[1] - negative, negative], 1) if part.numel()]
+    first_of = [0, reals.shape[1] - negative]
+    kinds = [(a, b) for a in range(len(signs)) for b in range(a, len(signs))]
     best: list[Tensor] = []
     energies: list[Tensor] = []
-    for sign in signs.unique().tolist():
-        rest = torch.where(signs == sign, score, -1.0)
-        for _ in range(2):
-            energy, place = rest.flatten(1).max(1)
-            first, second = place // size, place % size
-            best.append(reals.gather(1, torch.stack([first, second], 1)))
+    for kind in kinds:
+        rows, columns = (
+            slice(first_of[sign], first_of[sign] + signs[sign].shape[1]) for sign in kind
+        )
+        for couple, energy in _two_couples(candidates, moment, rows, columns):
+            best.append(couple)
             energies.append(energy)
-            near_first, near_second = (
-                (log_decay - log_decay.gather(1, one[:, None])).abs() < 1.5
-                for one in (first, second)
-            )
-            near = near_first[:, :, None] & near_second[:, None, :]
-            rest = rest.masked_fill(near, -1.0)
     ranking = torch.stack(energies).argsort(0, descending=True)
     couples = torch.stack(best)
     return [couples[place, torch.arange(len(reals), device=reals.device)] for place in ranking]
 
 
-def best_real(objective: Objective, iterate: Iterate, candidates: Candidates) -> Tensor:
+def _two_couples(
+    candidates: Candidates, moment: Tensor, rows: slice, columns: slice
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the best couple of one real candidate each of two ranges, and the best elsewhere.
+
+    Returns
+    -------
+    list
+        Exponents ``(K, 2)`` and captured energy ``(K,)``, twice.
+    """
+    reals, products = candidates.reals, candidates.real_products
+    own = products.diagonal(dim1=1, dim2=2)
+    score = _captured(
+        moment[:, rows, None],
+        moment[:, None, columns],
+        own[:, rows, None],
+        products[:, rows, columns],
+        own[:, None, columns],
+    )
+    if rows == columns:
+        score = torch.triu(score, 1)
+    first, second = reals[:, rows], reals[:, columns]
+    found: list[tuple[Tensor, Tensor]] = []
+    for _ in range(2):
+        energy, place = score.flatten(1).max(1)
+        places = place // score.shape[2], place % score.shape[2]
+        near: list[Tensor] = []
+        chosen: list[Tensor] = []
+        for range_, at in zip((first, second), places, strict=True):
+            log_decay = torch.log(-range_.real)
+            chosen.append(range_.gather(1, at[:, None]))
+            near.append((log_decay - log_decay.gather(1, at[:, None])).abs() < 1.5)
+        found.append((torch.cat(chosen, 1), energy))
+        score = score.masked_fill(near[0][:, :, None] & near[1][:, None, :], -1.0)
+    return found
+
+
+def best_real(candidates: Candidates, moment: Tensor) -> Tensor:
     """Return the exponent of the real pole that captures most, shape ``(K, 1)``."""
-    moment = objective.correlate(iterate, candidates.reals).real
     own = candidates.real_products.diagonal(dim1=1, dim2=2)
-    return candidates.reals.gather(1, (moment**2 / own).argmax(1, keepdim=True))
+    return candidates.reals.gather(1, (moment.real**2 / own).argmax(1, keepdim=True))
