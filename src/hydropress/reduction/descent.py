@@ -180,9 +180,9 @@ def moved(iterate: Iterate, step: Tensor, config: DescentConfig, time: Time) -> 
 
 
 def _descend_compiled(
-    bank: FullBank, start: Iterate, config: DescentConfig, time: Time
+    bank: FullBank, start: Iterate, config: DescentConfig, time: Time, bars: Tensor | None = None
 ) -> Descended:
-    """Do the same as tensor operations, one system after the other."""
+    """Do what tensor operations do, one system after the other."""
     iterate, results = descend_bank(
         bank,
         start,
@@ -190,9 +190,30 @@ def _descend_compiled(
         limits=(*_log_decays(config, time), CANCELLATION_LIMIT),
         steps=NEWTON_STEPS if config.max_iterations is None else config.max_iterations,
         tolerance=config.tolerance,
+        bars=bars,
     )
     error, merit, stationarity, steps = results.unbind(1)
     return Descended(iterate, error, merit, stationarity, steps.to(torch.int64))
+
+
+def _legal(start: Iterate, config: DescentConfig, time: Time) -> Iterate:
+    log_decay = within_limits(start.log_decay, start.states, config, time)
+    return replace(start, log_decay=log_decay).compact()
+
+
+def descend_below(
+    bank: FullBank, start: Iterate, bars: Tensor, config: DescentConfig, *, time: Time
+) -> Descended:
+    """Minimise as :func:`descend`, and give up what does not promise to end below a bar.
+
+    Parameters
+    ----------
+    bank
+        The systems of a :class:`~hydropress.reduction.objective.ClosedFormObjective`.
+    bars
+        Merit of the best known reduced system of each full one, shape ``(S,)``.
+    """
+    return _descend_compiled(bank, _legal(start, config, time), config, time, bars)
 
 
 def descend(
@@ -217,8 +238,7 @@ def descend(
     Descended
     """
     price = config.energy_penalty
-    start = replace(start, log_decay=within_limits(start.log_decay, start.states, config, time))
-    start = start.compact()
+    start = _legal(start, config, time)
     if isinstance(objective, ClosedFormObjective) and objective.bank is not None:
         return _descend_compiled(objective.bank, start, config, time)
     evaluation = objective.evaluate(start)

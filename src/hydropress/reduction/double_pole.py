@@ -16,9 +16,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.reduction.descent import DescentConfig
+from hydropress.reduction.descent import DescentConfig, descend
 from hydropress.reduction.iterate import Iterate, stack_iterates
-from hydropress.reduction.merit import merit_of
 from hydropress.reduction.objective import Objective
 from hydropress.reduction.residues import refit_residues
 from hydropress.systems.moments import Time
@@ -125,8 +124,8 @@ def _best_of(
     systems = torch.arange(objective.num_systems, device=objective.energy.device)
     part = objective.select(systems.repeat(count))
     fitted = refit_residues(part, stack_iterates(trials), penalty=penalty, time=time)
-    merit = merit_of(part, fitted, part.evaluate(fitted), penalty, time)
-    best = merit.reshape(count, -1).nan_to_num(torch.inf).argmin(0)
+    there = descend(part, fitted, replace(config, max_iterations=0), time=time)
+    best = there.merit.reshape(count, -1).nan_to_num(torch.inf).argmin(0)
     return fitted.select(best * len(systems) + systems)
 
 

@@ -1,9 +1,11 @@
 """Exchange of modes: one is taken out of a contender, and the best candidates are put in."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from hydropress.reduction.descent import NEWTON_STEPS, DescentConfig
+from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.grown import grown
 from hydropress.reduction.iterate import Iterate, stack_iterates
 from hydropress.reduction.multistart import Contenders, Width
@@ -15,8 +17,10 @@ from hydropress.systems.moments import Time
 
 ADDED = 2, 1
 """Pairs and couples put in for what is taken out."""
-PROMISING = 0.1
-"""Merit of contenders whose modes are exchanged, over that of the best, less one."""
+PROMISING = 1.1
+"""Merit of contenders whose modes are exchanged, over that of the best."""
+STEPS, ROUGH = 60, 1e-4
+"""Steps at most, and stationarity, by which it is known which optima are the best."""
 
 
 def exchanged(
@@ -46,17 +50,19 @@ def widened(
     config: DescentConfig,
     time: Time,
 ) -> Contenders:
-    """Return the contenders at their optima, and beside them what other starts lead to.
+    """Return the contenders near their optima, and beside them what other starts lead to.
 
     The starts are those of a pursuit, and the best of all with one mode exchanged.  Early steps do
-    not tell which of them will win (measured): all go to the end.
+    not tell which of them will win (measured): they go on until they do.
     """
-    steps = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
+    steps = STEPS if config.max_iterations is None else min(STEPS, config.max_iterations)
+    rough = replace(config, tolerance=max(config.tolerance, ROUGH))
+    pool = contenders.descend(objective, steps, rough, time)
     drawn = pursued(objective, candidates, order, width.pursued, config, time)
-    pool = contenders.join(drawn).descend(objective, steps, config, time)
-    best = pool.leaders(1 + PROMISING, width.exchanged)
+    pool = pool.join(drawn.challenge(pool, objective, steps, rough, time))
+    best = pool.leaders(PROMISING, width.exchanged)
     other = exchanged(objective, best, candidates, config, time)
-    pool = pool.join(other.descend(objective, steps, config, time))
+    pool = pool.join(other.challenge(pool, objective, steps, rough, time))
     return pool.leaders(width.close, width.most_close)
 
 

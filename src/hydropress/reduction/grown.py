@@ -38,9 +38,7 @@ def grown(
     if pairs + couples == 0:
         starts = [iterate.append(best_real(tried, at_reals), one)]
     else:
-        starts = [
-            iterate.append(pair[:, None], two) for pair in best_pairs(tried, at_pairs, pairs)
-        ]
+        starts = [iterate.append(pair[:, None], two) for pair in best_pairs(tried, at_pairs, pairs)]
         starts += [
             iterate.append(couple, one.expand(-1, 2))
             for couple in best_couples(tried, at_reals)[:couples]

@@ -10,8 +10,8 @@ from torch import Tensor
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.closest import closest, closest_of_small_errors
 from hydropress.reduction.descent import Descended, DescentConfig
-from hydropress.reduction.free_feedthrough import from_second_sample, with_first_sample
 from hydropress.reduction.exchange import widened
+from hydropress.reduction.free_feedthrough import from_second_sample, with_first_sample
 from hydropress.reduction.grown import grown, with_best_real
 from hydropress.reduction.irka import ITERATIONS, irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate

@@ -10,12 +10,13 @@ from hydropress.reduction.descent import (
     Descended,
     DescentConfig,
     descend,
+    descend_below,
     join_descended,
     unmoved,
 )
 from hydropress.reduction.double_pole import across_double_pole, across_zero
 from hydropress.reduction.iterate import Iterate, stack_iterates
-from hydropress.reduction.objective import Objective
+from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.systems.moments import Time
 
 FIRST, SECOND = 3, 5
@@ -72,7 +73,7 @@ def width_of(order: int, wanted: list[int]) -> Width:
     width = Width(6, 3, 0.05, 24, 1.2, 8) if largest <= MIDDLE else Width(3, 1, 0.025, 8, 1.1, 3)
     if {order, order + 1}.isdisjoint(wanted):
         return width
-    return replace(width, pursued=max(8, 256 // order) if order > 8 else 32, exchanged=2)
+    return replace(width, pursued=min(64, 512 // order), exchanged=2)
 
 
 def width_of_tensors(order: int, wanted: list[int]) -> Width:
@@ -153,8 +154,28 @@ class Contenders:
         """Take so many steps more."""
         settings = replace(config, max_iterations=steps)
         after = descend(objective.select(self.systems), self.found.iterate, settings, time=time)
-        after = replace(after, iterations=after.iterations + self.found.iterations)
-        return Contenders(self.systems, after)
+        return self._after(after)
+
+    def challenge(
+        self,
+        others: "Contenders",
+        objective: ClosedFormObjective,
+        steps: int,
+        config: DescentConfig,
+        time: Time,
+    ) -> "Contenders":
+        """Take so many steps, and give up what does not promise to beat the best of others."""
+        part, settings = objective.select(self.systems), replace(config, max_iterations=steps)
+        assert part.bank is not None
+        bars = torch.full_like(objective.weights[:, 0].real, torch.inf)
+        rows = objective.rows[others.systems]
+        bars = bars.scatter_reduce(0, rows, others.found.merit, "amin")
+        return self._after(descend_below(part.bank, self.found.iterate, bars, settings, time=time))
+
+    def _after(self, found: Descended) -> "Contenders":
+        """Return what was found from here, the steps before it counted."""
+        found = replace(found, iterations=found.iterations + self.found.iterations)
+        return Contenders(self.systems, found)
 
 
 def screen(

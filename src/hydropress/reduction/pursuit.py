@@ -18,8 +18,8 @@ from hydropress.reduction.search import Candidates
 from hydropress.systems.moments import Time
 
 SEED = 0
-SHARPNESS = (1, 2)
-"""Squarings of the energies that the chances of two starts out of two go with."""
+SHARPNESS = (1, 2, 3)
+"""Squarings of the energies that the chances of three starts out of three go with."""
 
 
 def pursued(

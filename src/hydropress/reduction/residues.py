@@ -30,9 +30,7 @@ def refit_residues(
     [golub2003varpro]
     """
     if isinstance(objective, ClosedFormObjective) and objective.bank is not None:
-        fitted, sound = refit_bank(
-            objective.bank, iterate, price=penalty, least=LEAST_EIGENVALUE
-        )
+        fitted, sound = refit_bank(objective.bank, iterate, price=penalty, least=LEAST_EIGENVALUE)
         if bool(sound.all()):
             return fitted
         rest = torch.nonzero(~sound)[:, 0]

@@ -15,12 +15,11 @@ from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.objective import Objective
 from hydropress.systems.modal import ModalSystem
 
-
 RUNGS = 8
 """Decays tried with each frequency."""
-SPARSE, MOST_MODES, SPARSE_REALS = (1, 4), 48, 5
+SPARSE, MOST_MODES, SPARSE_REALS = (1, 3, 5), 48, 3
 """Of the candidates for pairs, the decays and the number of frequencies that the pursuit takes; and
-of those for real poles, every fifth."""
+of those for real poles, every third."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ def descend_bank(
     limits: tuple[float, float, float],
     steps: int,
     tolerance: float,
+    bars: Tensor | None = None,
 ) -> tuple[Iterate, Tensor]:
     """Return the optima that K starts lead to; see :func:`descend_all`.
 
@@ -73,7 +74,8 @@ def descend_bank(
     """
     arrays = _arrays_of(start)
     results = np.empty((len(start.D), 4))
-    descend_all(bank, arrays, price, np.array(limits), steps, tolerance, results)
+    below = np.full(len(bank.modes), np.inf) if bars is None else _array(bars).copy()
+    descend_all(bank, arrays, price, np.array(limits), steps, tolerance, below, results)
     return _with_arrays(start, arrays), torch.from_numpy(results).to(start.D.device)
 
 
@@ -96,7 +98,7 @@ def pursued_blocks(
     sharpness: NDArray[np.int64],
     time: Time,
 ) -> Tensor:
-    """Return the blocks of R starts for each of K systems, ``(K, R, p)``; see :func:`pursue_all`."""
+    """Return the blocks of R starts for K systems, ``(K, R, p)``; see :func:`pursue_all`."""
     chosen = np.zeros((len(exponents), *draws.shape), np.int64)
     pursue_all(
         time == "discrete",

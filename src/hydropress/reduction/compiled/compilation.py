@@ -8,19 +8,17 @@ from numba import njit
 P = ParamSpec("P")
 R = TypeVar("R")
 
+LICENCE = {"contract", "reassoc", "nsz"}
+"""Products may be fused with sums and sums be taken in another order; NaN and infinity count."""
+
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile at the first call, and keep the code on disk where that is possible.
+    """Compile at the first call, and keep the code on disk where something can be written.
 
-    Sums may be taken in another order than written and products fused with them; NaN and infinity
-    keep their meaning.  Threads run compiled code side by side.
+    Threads run compiled code side by side.
     """
-    options = {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"contract", "reassoc", "nsz"},
-    }
     try:
-        return cast(Callable[P, R], njit(cache=True, **options)(function))
-    except RuntimeError:  # nowhere to write
-        return cast(Callable[P, R], njit(**options)(function))
+        made = njit(nogil=True, error_model="numpy", fastmath=LICENCE, cache=True)(function)
+    except RuntimeError:
+        made = njit(nogil=True, error_model="numpy", fastmath=LICENCE)(function)
+    return cast(Callable[P, R], made)

@@ -27,6 +27,8 @@ from hydropress.reduction.compiled.newton import (
 
 PATIENCE = 12
 """Steps refused one after the other, after which a descent has ended."""
+GENEROSITY = 40.0
+"""How many times what a Newton step promises a descent is trusted to gain on the way to its end."""
 
 
 @compiled
@@ -37,6 +39,7 @@ def descend_all(
     limits: Floats,
     steps: int,
     tolerance: float,
+    bars: Floats,
     results: Floats,
 ) -> None:
     """Move K reduced systems to their optima.
@@ -51,12 +54,19 @@ def descend_all(
         Least and largest log decay, and largest energy of a mode over ‖k‖².
     steps, tolerance
         When to stop.
+    bars
+        Merit of the best that is known of each full system, ``(S,)``, lowered as better is found: a
+        descent that does not promise to end below it is given up.  Infinite: none is.
     results
         Squared relative error, merit, stationarity and steps tried, ``(K, 4)``, written.
     """
     for row in range(reduced.states.shape[0]):
         one = reduced_of(reduced, row)
-        _descend(full_of(full, row), one, price, limits, steps, tolerance, results[row])
+        place = full.rows[row]
+        bar = float(bars[place])
+        _descend(full_of(full, row), one, price, limits, steps, tolerance, bar, results[row])
+        if bar < np.inf:
+            bars[place] = min(bar, results[row, 1])
 
 
 @compiled
@@ -67,6 +77,7 @@ def _descend(
     limits: Floats,
     steps: int,
     tolerance: float,
+    bar: float,
     result: Floats,
 ) -> None:
     """Move one system."""
@@ -74,7 +85,9 @@ def _descend(
     moments = np.empty((2, slots, 3), np.complex128)
     products = np.empty((2, slots, slots, 2, 3), np.complex128)
     matrices, vectors = np.empty((3, 4 * slots, 4 * slots)), np.empty((3, 4 * slots))
-    trial = Reduced(np.empty(slots), np.empty(slots), np.empty(slots, np.complex128), reduced.states)
+    trial = Reduced(
+        np.empty(slots), np.empty(slots), np.empty(slots, np.complex128), reduced.states
+    )
     gauss_newton, newton, damped = matrices[0], matrices[1], matrices[2]
     gradient, scale, step = vectors[0], vectors[1], vectors[2]
     result[0], result[1], result[2], result[3] = np.inf, np.inf, np.inf, 0.0
@@ -94,7 +107,13 @@ def _descend(
             stationarity = _scale(reduced, limits[0], gradient, gauss_newton, scale)
         if tried == steps or stationarity <= tolerance or refused >= PATIENCE:
             break
-        _solve(gradient, scale, gauss_newton, newton, damping, damped, step)
+        is_newton = _solve(gradient, scale, gauss_newton, newton, damping, damped, step)
+        if is_newton and merit > bar:
+            promised = 0.0
+            for i in range(step.shape[0]):
+                promised -= gradient[i] * step[i]
+            if merit - GENEROSITY * promised > bar:
+                break
         _step(reduced, step, limits, trial)
         other = 1 - now
         trial_error = evaluate(full, trial, moments[other], products[other])
@@ -160,10 +179,18 @@ def _solve(
     damping: float,
     damped: Floats,
     step: Floats,
-) -> None:
-    """Write the damped Newton step, or Gauss-Newton's where Newton's matrix is indefinite."""
+) -> bool:
+    """Write the damped Newton step, or Gauss-Newton's where Newton's matrix is indefinite.
+
+    Returns
+    -------
+    bool
+        Whether it is Newton's.
+    """
     size = gradient.shape[0]
+    attempts = 0
     for attempt in range(3):
+        attempts += 1
         for i in range(size):
             step[i] = -gradient[i] * scale[i]
             for j in range(i):
@@ -180,6 +207,7 @@ def _solve(
     solve_factorized(damped, step)
     for i in range(size):
         step[i] *= scale[i]
+    return attempts == 1
 
 
 @compiled

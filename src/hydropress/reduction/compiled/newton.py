@@ -169,12 +169,13 @@ def factorize(matrix: Floats) -> bool:
         if not pivot > 0.0:
             return False
         root = math.sqrt(pivot)
+        inverse = 1.0 / root
         matrix[j, j] = root
         for i in range(j + 1, matrix.shape[0]):
             entry = matrix[i, j]
             for k in range(j):
                 entry -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] = entry / root
+            matrix[i, j] = entry * inverse
     return True
 
 
