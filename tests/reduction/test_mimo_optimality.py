@@ -236,8 +236,11 @@ def test_covariance_is_a_mixing_of_the_inputs(method):
     expected = reduce(mixed(full, root), 2, method)
     torch.testing.assert_close(result.relative_error, expected.relative_error, rtol=1e-9, atol=0)
     back = mixed(expected.system, np.linalg.inv(root))
+    # Around an optimum the error is flat: two descents that agree in it to nine digits agree in
+    # the systems to its square root.
+    close = 1e-9**0.5 if method == "h2" else 1e-9
     torch.testing.assert_close(
-        result.system.impulse_response(50), back.impulse_response(50), rtol=0, atol=1e-9
+        result.system.impulse_response(50), back.impulse_response(50), rtol=0, atol=close
     )
     assert torch.equal(result.system.D, full.D)
     for row in range(2):

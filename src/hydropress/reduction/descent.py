@@ -41,7 +41,7 @@ class DescentConfig:
     """
 
     max_iterations: int | None = None
-    tolerance: float = 1e-8
+    tolerance: float = 1e-10
     decay_floor: float = 1e-12
     energy_penalty: float = 0.0
     mode_energy_limit: float = 1e4
