@@ -129,8 +129,8 @@ def test_nearly_dependent_modes_are_refitted_without_blowing_up():
 
 
 def dictionary(full):
-    problem = Problem(full, (4,))
-    objective = problem.objective
+    objective = Problem(full, (4,)).objective
+    assert isinstance(objective, ClosedFormObjective)
     candidates = Candidates.of(objective, *ladder_of_exponents(full))
     return objective, candidates, candidates.dictionary()
 

@@ -1,6 +1,7 @@
 """The H² method: never worse than balanced truncation, exact where it can be, well conditioned."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,3 +204,17 @@ def test_a_finite_horizon_admits_poles_that_do_not_decay():
     assert float(result.relative_error[0]) == pytest.approx(expected, rel=1e-6)
     assert expected < 0.1
     assert not bool(torch.isnan(result.certificate.stationarity).any())
+
+
+@pytest.mark.parametrize("horizon", [None, 60])
+def test_poles_on_the_decay_floor_count_as_converged(horizon):
+    full, floor = build([-0.05 + 1j, -0.3 + 2j], [1.0, 0.5j], [2, 2]), 0.1
+    result = reduce(full, 2, horizon=horizon, descent=DescentConfig(decay_floor=floor))
+    small = result.system
+    assert float(small.decay) == pytest.approx(floor, rel=1e-9)
+    assert bool(result.converged)
+    # Below the floor it would be better, and nowhere else nearby.
+    best = oracles.h2_error(full, small, horizon=horizon)
+    for change, is_better in ((1e-4, True), (-1e-4, False), (1e-3j, False), (-1e-3j, False)):
+        moved = replace(small, exponents=small.exponents + change)
+        assert (oracles.h2_error(full, moved, horizon=horizon) < best) == is_better

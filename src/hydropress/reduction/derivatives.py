@@ -1,5 +1,7 @@
 """First and second derivatives of the merit by the unknowns of the optimiser."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,13 @@ def free_unknowns(iterate: Iterate, fits_feedthrough: bool) -> Tensor:
     if not fits_feedthrough:
         return modes
     return torch.cat([modes, torch.ones_like(modes[:, :1])], dim=1)
+
+
+def held_by_floor(iterate: Iterate, gradient: Tensor, floor: float) -> Tensor:
+    """Which poles rest on the decay floor and are pushed below it, ``(K, m)``."""
+    slots = iterate.states.shape[1]
+    rests = iterate.log_decay <= math.log(floor) + 1e-12
+    return rests & (gradient[:, 2 : 4 * slots : 4] > 0)
 
 
 def own_blocks(matrix: Tensor, slots: int) -> Tensor:
@@ -102,15 +111,20 @@ def _penalty(
     return scale[..., None] * gradient, scale[..., None, None] * (by_unknown.mT @ by_unknown)
 
 
-def stationarity_of(objective: Objective, iterate: Iterate, *, time: Time) -> Tensor:
+def stationarity_of(
+    objective: Objective, iterate: Iterate, *, decay_floor: float, time: Time
+) -> Tensor:
     """Return the largest scaled derivative of the error at an iterate, shape ``(K,)``.
 
     Each derivative is divided by the norm of its direction and by ‖k‖: the residuals of the
-    interpolation conditions at the mirrored poles, made scale-free.
+    interpolation conditions at the mirrored poles, made scale-free.  A pole on the decay floor that
+    the error would push below it is where it can be best.
     """
     evaluation = objective.evaluate(iterate)
     gradient, matrix, _ = derivatives(objective, iterate, evaluation, 0.0, time)
     diagonal = matrix.diagonal(dim1=-2, dim2=-1)
     active = free_unknowns(iterate, objective.fits_feedthrough) & (diagonal > 0)
+    slots = iterate.states.shape[1]
+    active[:, 2 : 4 * slots : 4] &= ~held_by_floor(iterate, gradient, decay_floor)
     scaled = gradient * diagonal.clamp_min(1e-300).rsqrt()
     return torch.where(active, scaled, torch.zeros_like(scaled)).abs().amax(-1)

@@ -8,14 +8,20 @@ from torch import Tensor
 
 from hydropress.reduction.compiled.bridge import descend_bank
 from hydropress.reduction.compiled.moments import FullBank
-from hydropress.reduction.derivatives import derivatives, free_unknowns, own_blocks
+from hydropress.reduction.derivatives import (
+    derivatives,
+    free_unknowns,
+    held_by_floor,
+    own_blocks,
+)
 from hydropress.reduction.iterate import Iterate, stack_iterates
 from hydropress.reduction.merit import CANCELLATION_LIMIT, merit_of
 from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.systems.moments import Time
 
 MAX_LOG_DECAY = 3.5
-NEWTON_STEPS = 100
+STEPS, COMPILED_STEPS = 100, 400
+"""Steps at most, as tensor operations and compiled."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class DescentConfig:
     Attributes
     ----------
     max_iterations
-        Accepted and refused steps together; if not given, 100 of Newton's or 500 of the
-        gradient's.
+        Accepted and refused steps together; if not given, 100 of Newton's, 400 where they are
+        compiled, or 500 of the gradient's.
     tolerance
         On the stationarity residual: the largest |cosine| between the residual, scaled by ‖k‖,
         and a direction of change.
@@ -151,6 +157,14 @@ def _solve(
     return torch.cholesky_solve(-gradient[..., None], factor)[..., 0] * scale
 
 
+def steps_of(objective: Objective, config: DescentConfig) -> int:
+    """Return how many steps a descent may take."""
+    if config.max_iterations is not None:
+        return config.max_iterations
+    is_compiled = isinstance(objective, ClosedFormObjective) and objective.bank is not None
+    return COMPILED_STEPS if is_compiled else STEPS
+
+
 def _log_decays(config: DescentConfig, time: Time) -> tuple[float, float]:
     """Return the floor's, and in discrete time that of a pole of e^{-33}, which is none."""
     return math.log(config.decay_floor), MAX_LOG_DECAY if time == "discrete" else math.inf
@@ -188,7 +202,7 @@ def _descend_compiled(
         start,
         price=config.energy_penalty,
         limits=(*_log_decays(config, time), CANCELLATION_LIMIT),
-        steps=NEWTON_STEPS if config.max_iterations is None else config.max_iterations,
+        steps=COMPILED_STEPS if config.max_iterations is None else config.max_iterations,
         tolerance=config.tolerance,
         bars=bars,
     )
@@ -272,15 +286,12 @@ def descend(
         )
         return final.put(alive[index], now)
 
-    floor = math.log(config.decay_floor) + 1e-12
-    limit = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
+    limit = steps_of(objective, config)
     while True:
         gradient, matrix, curvature = derivatives(sub, current, evaluation, price, time)
         active = free_unknowns(current, sub.fits_feedthrough)
-        # A pole that rests on the decay floor and is pushed below it stays there.
         by_decay = slice(2, 4 * current.states.shape[1], 4)
-        floored = current.log_decay <= floor
-        active[:, by_decay] &= ~(floored & (gradient[:, by_decay] > 0))
+        active[:, by_decay] &= ~held_by_floor(current, gradient, config.decay_floor)
         diagonal = matrix.diagonal(dim1=-2, dim2=-1)
         active &= diagonal > 0
         scale = torch.where(active, diagonal, torch.inf).rsqrt()

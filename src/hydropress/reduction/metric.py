@@ -103,7 +103,8 @@ def stationarity(problem: Problem[S], system: S) -> Tensor:
     full = problem.full
     if isinstance(full, SISOSystem) and isinstance(system, SISOSystem):
         iterate = replace(Iterate.from_system(system), D=system.D - full.D)
-        return stationarity_of(problem.objective, iterate, time=full.time)
+        floor = problem.descent.decay_floor
+        return stationarity_of(problem.objective, iterate, decay_floor=floor, time=full.time)
     assert isinstance(full, MIMOSystem) and isinstance(system, MIMOSystem)
     return torch.stack([_stationarity(problem, system, row) for row in range(len(full.D))])
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.descent import (
-    NEWTON_STEPS,
     Descended,
     DescentConfig,
     descend,
     descend_below,
     join_descended,
+    steps_of,
     unmoved,
 )
 from hydropress.reduction.double_pole import across_double_pole, across_zero
@@ -69,8 +69,7 @@ def width_of(order: int, wanted: list[int]) -> Width:
     """
     if order <= 2:
         return Width(4, 4, 0.04, 16, 1.2, 8)
-    largest = max(wanted)
-    width = Width(6, 3, 0.05, 24, 1.2, 8) if largest <= MIDDLE else Width(3, 1, 0.025, 8, 1.1, 3)
+    width = Width(6, 3, 0.05, 24, 1.2, 8) if order <= MIDDLE else Width(3, 1)
     if {order, order + 1}.isdisjoint(wanted):
         return width
     return replace(width, pursued=min(64, 512 // order), exchanged=2)
@@ -198,7 +197,7 @@ def screen(
     contenders, worst
         The most promising, best first; and the largest relative error, ``(K,)``, seen early.
     """
-    steps = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
+    steps = steps_of(objective, config)
     first, second = min(FIRST, steps), min(SECOND, steps - min(FIRST, steps))
     tried = proposals.descend(objective, first, config, time)
     systems, error = tried.systems, tried.found.error
@@ -224,7 +223,7 @@ def finish(
     Descended
         The best of each system.
     """
-    steps = NEWTON_STEPS if config.max_iterations is None else config.max_iterations
+    steps = steps_of(objective, config)
     left = steps - FIRST - SECOND
     contenders = contenders.leaders(1 + width.sure * order, width.most_close)
     for number, limit in enumerate((*ROUNDS, left)):
