@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 import mimo_oracles as oracles
 from hydropress.reduction.descent import DescentConfig
-from hydropress.reduction.problem import InputCovariance, SpectralWeight, Weight
 from hydropress.reduction.reduce import reduce
 from hydropress.reduction.result import Reduction
+from hydropress.reduction.weights import InputCovariance, SpectralWeight, Weight
 from hydropress.systems.modal import MIMOSystem
 from reduction.problems import half_circle
 from strategies import seeded_mimo

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 import oracles
 from hydropress.reduction.descent import DescentConfig
-from hydropress.reduction.problem import SpectralWeight
 from hydropress.reduction.reduce import reduce
 from hydropress.reduction.result import Reduction
+from hydropress.reduction.weights import SpectralWeight
 from hydropress.systems.modal import SISOSystem
 from strategies import bank, build, s4d_bank, seeded_bank
 

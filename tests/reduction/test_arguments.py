@@ -7,10 +7,10 @@ import torch
 
 from hydropress.errors import HydropressError, InvalidArgumentError, UnknownNameError
 from hydropress.reduction import registry
-from hydropress.reduction.problem import SpectralWeight
 from hydropress.reduction.reduce import reduce, reduce_path
 from hydropress.reduction.registry import get_method, method_names, register_method
 from hydropress.reduction.result import Outcome
+from hydropress.reduction.weights import SpectralWeight
 from hydropress.systems.modal import ModalSystem
 from reduction.problems import METHODS, QUICK, half_circle
 from strategies import bank, build, seeded_bank

@@ -5,9 +5,10 @@ import torch
 
 from hydropress.reduction.grown import with_best_real
 from hydropress.reduction.iterate import Iterate
-from hydropress.reduction.problem import Problem, SpectralWeight
+from hydropress.reduction.problem import Problem
 from hydropress.reduction.residues import refit_residues
 from hydropress.reduction.search import Candidates, ladder_of_exponents
+from hydropress.reduction.weights import SpectralWeight
 from reduction.problems import half_circle, weighted_error
 from strategies import build
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.reduction.problem import InputCovariance, SpectralWeight
 from hydropress.reduction.reduce import reduce, reduce_path
+from hydropress.reduction.weights import InputCovariance, SpectralWeight
 from reduction.mimo_problems import hermitian
 from reduction.problems import METHODS, half_circle
 from strategies import seeded_bank, seeded_mimo
@@ -68,8 +68,8 @@ def test_covariance_and_spectrum_are_for_what_they_are_for():
     for weight in (SpectralWeight(FREQUENCIES, GOOD), InputCovariance(torch.eye(2))):
         with pytest.raises(InvalidArgumentError, match="required: discrete"):
             reduce(continuous, 2, weight=weight)
-        with pytest.raises(InvalidArgumentError, match="horizon=5; required"):
-            reduce(FULL, 2, weight=weight, horizon=5)
+    with pytest.raises(InvalidArgumentError, match="horizon=5; required"):
+        reduce(FULL, 2, weight=SpectralWeight(FREQUENCIES, GOOD), horizon=5)
 
 
 def test_covariance_in_single_precision():

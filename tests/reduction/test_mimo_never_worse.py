@@ -14,8 +14,8 @@ import mimo_oracles as oracles
 from hydropress.bench.layers import lru_layer, s5_layer
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.irka import irka_solutions
-from hydropress.reduction.problem import SpectralWeight
 from hydropress.reduction.reduce import reduce
+from hydropress.reduction.weights import SpectralWeight
 from hydropress.systems.interop import from_pymor
 from hydropress.systems.modal import MIMOSystem
 from hydropress.systems.norms import relative_h2_error

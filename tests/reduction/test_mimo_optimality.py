@@ -13,7 +13,6 @@ from pymor.models.iosys import LTIModel
 from pymor.reductors.h2 import IRKAReductor, TSIAReductor
 
 import mimo_oracles as oracles
-from hydropress.reduction.problem import InputCovariance, SpectralWeight
 from hydropress.reduction.reduce import reduce, reduce_path
 from hydropress.reduction.result import Reduction
 from hydropress.reduction.tangential import (
@@ -21,6 +20,7 @@ from hydropress.reduction.tangential import (
     SpectralTangential,
     TangentialObjective,
 )
+from hydropress.reduction.weights import InputCovariance, SpectralWeight
 from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import MIMOSystem
 from hydropress.systems.norms import h2_norm

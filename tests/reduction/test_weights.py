@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import oracles
-from hydropress.reduction.problem import SpectralWeight
 from hydropress.reduction.reduce import reduce
+from hydropress.reduction.weights import SpectralWeight
 from hydropress.systems.norms import h2_norm
 from reduction.mimo import as_mimo
 from reduction.problems import (

@@ -8,12 +8,13 @@ from torch import Tensor
 from hydropress.reduction.derivatives import stationarity_of
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.merit import mode_energies
-from hydropress.reduction.problem import InputCovariance, Problem, S, SpectralWeight
+from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.tangential import (
     ClosedFormTangential,
     SpectralTangential,
     TangentialObjective,
 )
+from hydropress.reduction.weights import InputCovariance, SpectralWeight
 from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.moments import exponential_moments

@@ -14,53 +14,11 @@ from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.reduction.sampled import SpectralObjective
-from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
+from hydropress.reduction.weights import SpectralWeight, Weight, check_weight
+from hydropress.systems.modal import ModalSystem, SISOSystem
 from hydropress.systems.norms import h2_norm
 
 S = TypeVar("S", bound=ModalSystem)
-
-HERMITIAN_TOLERANCE = 1e-6
-"""Share of the largest entry: well above rounding in single precision."""
-
-
-@dataclass(frozen=True)
-class SpectralWeight:
-    """A weight on the unit circle, the spectrum of the input: Σ_k tr E_k W_k E_kᴴ counts.
-
-    E_k = G(e^{iω_k}) - G_r(e^{iω_k}).  With the mean periodogram of a layer's input as W this is
-    the mean squared output error.
-
-    Attributes
-    ----------
-    frequencies
-        ω in radians per sample, shape ``(F,)``.
-    values
-        W ≥ 0, shape ``(F,)`` or ``(..., F)`` with the batch shape of the systems; for M inputs
-        the cross-spectrum, Hermitian, ``(F, M, M)``.
-    """
-
-    frequencies: Tensor
-    values: Tensor
-
-
-@dataclass(frozen=True)
-class InputCovariance:
-    """The covariance of a MIMO system's input, taken as white in time.
-
-    The error counts as Σ_t tr E[t] R E[t]ᵀ.  A full cross-spectrum holds F M² numbers, and every
-    step of the search costs as many: from about M = 128 inputs on, or with fewer sequences than it
-    takes to estimate so many, the covariance is what can be had.
-
-    Attributes
-    ----------
-    values
-        R, real, symmetric and positive definite, shape ``(M, M)``.
-    """
-
-    values: Tensor
-
-
-Weight = SpectralWeight | InputCovariance
 
 
 @dataclass(frozen=True)
@@ -190,84 +148,4 @@ def check_problem(
             "a weight or a fitted feedthrough with a continuous-time system; required: discrete "
             "time; discretise it first"
         )
-    if isinstance(weight, InputCovariance):
-        _check_covariance(full, weight.values)
-    elif weight is not None:
-        _check_spectrum(full, weight)
-    if weight is not None and horizon is not None:
-        raise InvalidArgumentError(
-            f"a weight with horizon={horizon}; required: one of them; a spectrum counts all samples"
-        )
-
-
-def _check_spectrum(full: ModalSystem, weight: SpectralWeight) -> None:
-    values, count = weight.values, tuple(weight.frequencies.shape)
-    if isinstance(full, MIMOSystem):
-        wanted = (*count, full.num_inputs, full.num_inputs)
-        if tuple(values.shape) != wanted:
-            raise InvalidArgumentError(
-                f"weight values of shape {tuple(values.shape)} at {count} frequencies for "
-                f"{full.num_inputs} inputs; required: a cross-spectrum of shape {wanted}"
-            )
-    elif values.shape[-1:] != weight.frequencies.shape:
-        raise InvalidArgumentError(
-            f"weight values of shape {tuple(values.shape)} at {count} frequencies; required: "
-            "(..., F) and (F,)"
-        )
-    elif values.ndim > 1 and tuple(values.shape[:-1]) != tuple(full.batch_shape):
-        raise InvalidArgumentError(
-            f"weight values of batch shape {tuple(values.shape[:-1])}; required: none, or that of "
-            f"the systems, {tuple(full.batch_shape)}"
-        )
-    if not bool(torch.isfinite(weight.frequencies).all()):
-        raise InvalidArgumentError(
-            "frequencies of the weight hold NaN or infinity; required: radians per sample"
-        )
-    if not bool(torch.isfinite(torch.view_as_real(values.to(torch.complex128))).all()):
-        raise InvalidArgumentError("weight values not finite; required: W ≥ 0")
-    if isinstance(full, MIMOSystem):
-        _require_hermitian("a cross-spectrum", values)
-        lowest = float(torch.linalg.eigvalsh(values.to(torch.complex128)).min())
-        if lowest < -1e-9 * float(values.abs().max()):
-            raise InvalidArgumentError(
-                f"a cross-spectrum with an eigenvalue of {lowest:.3g}; required: W ≥ 0"
-            )
-    elif not bool((values >= 0).all()):
-        raise InvalidArgumentError("weight values below zero or not finite; required: W ≥ 0")
-    rows = values.abs().sum((-3, -2, -1)) if isinstance(full, MIMOSystem) else values.sum(-1)
-    if not bool((rows > 0).all()):
-        raise InvalidArgumentError("a weight is zero everywhere; required: some W > 0")
-
-
-def _check_covariance(full: ModalSystem, values: Tensor) -> None:
-    if not isinstance(full, MIMOSystem):
-        raise InvalidArgumentError(
-            "an input covariance with a bank of scalar systems; required: a MIMO system; a scalar "
-            "variance changes nothing"
-        )
-    if tuple(values.shape) != (full.num_inputs, full.num_inputs):
-        raise InvalidArgumentError(
-            f"a covariance of shape {tuple(values.shape)}; required: "
-            f"{(full.num_inputs, full.num_inputs)}, the inputs of the system"
-        )
-    if values.is_complex() or not bool(torch.isfinite(values).all()):
-        raise InvalidArgumentError(
-            f"a covariance of {values.dtype} with values complex or not finite; required: real, "
-            "finite numbers; take the real part, or a cross-spectrum as the weight"
-        )
-    _require_hermitian("a covariance", values)
-    factor, info = torch.linalg.cholesky_ex(values.to(torch.float64))
-    if int(info) > 0 or not bool(torch.isfinite(factor).all()):
-        raise InvalidArgumentError(
-            "a covariance that is not positive definite; required: symmetric, positive definite; "
-            "add a small multiple of the identity"
-        )
-
-
-def _require_hermitian(name: str, values: Tensor) -> None:
-    skew = float((values - values.mH).abs().max())
-    if skew > HERMITIAN_TOLERANCE * float(values.abs().max()):
-        raise InvalidArgumentError(
-            f"{name} that differs from its conjugate transpose by {skew:.3g}; required: a "
-            "Hermitian matrix (symmetric if real); take the mean of both"
-        )
+    check_weight(full, weight, horizon)

@@ -21,16 +21,10 @@ from hydropress.reduction.metric import relative_error, stationarity
 from hydropress.reduction.modal import modal_method
 from hydropress.reduction.order_zero import without_states
 from hydropress.reduction.parts import in_parts
-from hydropress.reduction.problem import (
-    InputCovariance,
-    Problem,
-    S,
-    SpectralWeight,
-    Weight,
-    check_problem,
-)
+from hydropress.reduction.problem import Problem, S, check_problem
 from hydropress.reduction.registry import Method, get_method, register_method
 from hydropress.reduction.result import Certificate, Outcome, Reduction, ReductionPath
+from hydropress.reduction.weights import InputCovariance, SpectralWeight, Weight
 from hydropress.systems.assembly import concatenate, where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.norms import h2_error
