@@ -18,13 +18,14 @@ from hydropress.reduction.pursuit import pursued
 from hydropress.reduction.reduce import reduce
 from hydropress.reduction.residues import refit_residues
 from hydropress.reduction.search import Candidates, ladder_of_exponents
+from hydropress.systems.moments import Time
 from strategies import bank, build
 
 LENGTH = 400
 """Samples after which the systems of these tests are over."""
 
 
-def fast_systems(time="discrete"):
+def fast_systems(time: Time = "discrete"):
     """Systems of pairs and real poles, one with an empty slot, that end within ``LENGTH``."""
     return bank(
         [
