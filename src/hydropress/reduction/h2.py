@@ -7,11 +7,16 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from hydropress.reduction.balanced import balanced_system
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.closest import closest, closest_of_small_errors
 from hydropress.reduction.descent import Descended, DescentConfig
 from hydropress.reduction.exchange import widened
-from hydropress.reduction.free_feedthrough import from_second_sample, with_first_sample
+from hydropress.reduction.free_feedthrough import (
+    from_second_sample,
+    with_best_feedthrough,
+    with_first_sample,
+)
 from hydropress.reduction.grown import grown, with_best_real
 from hydropress.reduction.irka import ITERATIONS, irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate
@@ -64,10 +69,12 @@ def _rivals(problem: Problem[SISOSystem], order: int) -> list[SISOSystem]:
     """Return what the result must not be worse than: BT's systems and, unweighted, IRKA's."""
     if not _is_compared(problem):
         return []
-    rivals = [problem.balanced(order)]
+    rivals = [balanced_system(problem, order)]
     if _has_irka(problem):
-        start = problem.balancing.truncate(order)
-        rivals.append(irka_solutions(problem.full, order, start)[0])
+        found, _ = irka_solutions(problem.full, order, rivals[0])
+        rivals.append(with_best_feedthrough(problem, found))
+    if problem.fits_feedthrough and problem.horizon is None:
+        rivals.append(problem.balancing.residualize(order))
     return rivals
 
 
@@ -77,7 +84,8 @@ def _starts(
     """Return starts by order: BT's solutions, the rivals and, in other metrics, the H² optima."""
     full, chain = problem.full, chain_of(problem.orders)
     balancing = _balancing_for_starts(problem)
-    systems = {order: [balancing.truncate(order), *rivals.get(order, [])] for order in chain}
+    balanced = {order: with_best_feedthrough(problem, balancing.truncate(order)) for order in chain}
+    systems = {order: [balanced[order], *rivals.get(order, [])] for order in chain}
     if _has_irka(problem):
         # At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``).
         for order in problem.orders:

@@ -58,8 +58,9 @@ class Certificate:
         No system of this order has a smaller relative error
         (:func:`~hydropress.reduction.bounds.lower_bound`); NaN with a weight or a finite horizon.
     amplification
-        ‖k - k_r‖: the outputs for an input u, D apart, differ by at most this times ‖u‖₂ at any
-        time (Cauchy-Schwarz).
+        ‖h - h_r‖ of whole impulse responses, D included and unweighted: the outputs for an input
+        u differ by at most this times ‖u‖₂ at any time, or up to the horizon (Cauchy-Schwarz).
+        Infinite in continuous time if D has changed.
     mode_energy
         Largest energy of one mode over that of the full system: how much modes cancel each other.
     spread
@@ -88,7 +89,8 @@ class Reduction(Generic[S]):
     order
         The order asked for; ``system.order`` may be less.
     relative_error
-        ‖k - k_r‖ / ‖k‖ in the metric of the problem, float64, shape ``(...)``.
+        ‖h - h_r‖ / ‖k‖ in the metric of the problem, h with D and k without, float64, shape
+        ``(...)``; infinite in continuous time if D has changed.
     converged
         Whether the result is stationary to the method's tolerance, bool, shape ``(...)``.
     iterations
