@@ -145,12 +145,21 @@ def test_certificate_compares_with_irka(method, name):
 def test_no_method_beats_the_lower_bound(method, name):
     posed, result = problem(name), reduced(method, name)
     bound = result.certificate.lower_bound
-    if posed.horizon is not None or posed.weight is not None:
-        # None is proved there: no number is better than a wrong one.
-        assert bool(bound.isnan().all())
-    else:
-        assert bool((bound <= result.relative_error * (1 + 1e-9)).all())
-        assert bool((bound >= 0).all())
+    assert bool((bound <= result.relative_error * (1 + 1e-9)).all())
+    # The problems are minimal: a lower order has an error.
+    assert torch.equal(bound > 0, posed.system.order > posed.order)
+
+
+@pytest.mark.parametrize("name", ["s4d", "grid", "horizon", "weighted"])
+@all_methods
+def test_no_method_with_a_free_feedthrough_beats_the_lower_bound(method, name):
+    posed = problem(name)
+    if method in OWN_FEEDTHROUGH and posed.horizon is not None:
+        return
+    result = reduce(posed.system, posed.order, method, fit_feedthrough=True, **posed.options)
+    bound = result.certificate.lower_bound
+    assert bool((bound <= result.relative_error * (1 + 1e-9)).all())
+    assert bool((bound > 0).all())
 
 
 @all_methods

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.balanced import balanced_system
-from hydropress.reduction.bounds import lower_bound
+from hydropress.reduction.bounds import lower_bound, spectral_lower_bound
 from hydropress.reduction.free_feedthrough import with_best_feedthrough
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.metric import (
@@ -14,9 +14,10 @@ from hydropress.reduction.metric import (
     response_error,
 )
 from hydropress.reduction.order_zero import without_states
-from hydropress.reduction.problem import Problem, S
+from hydropress.reduction.problem import Problem, S, SpectralWeight
 from hydropress.reduction.result import Certificate, Outcome
 from hydropress.systems.assembly import where
+from hydropress.systems.modal import MIMOSystem
 
 
 def certify(
@@ -64,11 +65,34 @@ def _irka_error(problem: Problem[S], balanced: S, order: int) -> Tensor:
 
 def _least_error(problem: Problem[S], system: S, order: int) -> Tensor:
     full = problem.full
-    if problem.weight is not None or problem.horizon is not None:
-        return torch.full_like(problem.energy, torch.nan)
-    bound = lower_bound(full, order)
-    changed = (full.D != system.D).reshape(len(bound), -1).any(-1) | problem.fits_feedthrough
-    if full.time == "discrete" and bool(changed.any()):
-        # Another D may take the first sample off the error: the bound is that of the rest.
-        bound = torch.where(changed, lower_bound(delayed(full), order), bound)
+    changed = (full.D != system.D).reshape(len(full.D), -1).any(-1) | problem.fits_feedthrough
+    # Another D may take the first sample off the error: the bound is that of the rest.
+    changed &= full.time == "discrete"
+    if problem.weight is not None:
+        bounds = [_spectral_bound(problem, order, free) for free in (False, True)]
+        return torch.where(changed, bounds[1], bounds[0])
+    bound = lower_bound(full, order, problem.horizon)
+    if bool(changed.any()):
+        later = torch.zeros_like(bound)
+        if problem.horizon != 1:
+            left = None if problem.horizon is None else problem.horizon - 1
+            later = lower_bound(delayed(full), order, left)
+        bound = torch.where(changed, later, bound)
     return bound / problem.energy.sqrt()
+
+
+def _spectral_bound(problem: Problem[S], order: int, free: bool) -> Tensor:
+    full, weight = problem.full, problem.weight
+    assert isinstance(weight, SpectralWeight)
+    points = torch.exp(1j * weight.frequencies.to(torch.float64))
+    response = full.transfer_function(points)
+    if isinstance(full, MIMOSystem):
+        values = weight.values.to(torch.complex128)
+        response = response - full.D[:, None]
+        total = ((response @ values) * response.conj()).real.sum((-3, -2, -1))
+        least = torch.linalg.eigvalsh(values)[:, 0].clamp_min(0)
+    else:
+        least = weight.values.to(torch.float64)
+        total = (least * (response - full.D[:, None]).abs().square()).sum(-1)
+    bound = spectral_lower_bound(full, order, weight.frequencies, least, free=free)
+    return bound / torch.where(total > 0, total, 1.0).sqrt()

@@ -55,8 +55,9 @@ class Certificate:
     irka_error
         The same of IRKA from BT's solution; NaN where a pole does not decay.
     lower_bound
-        No system of this order has a smaller relative error
-        (:func:`~hydropress.reduction.bounds.lower_bound`); NaN with a weight or a finite horizon.
+        No system of this order has a smaller relative error in the problem's metric, D kept, or
+        free where this system's differs (:mod:`hydropress.reduction.bounds`); NaN with a spectral
+        weight on frequencies that are not equidistant.
     amplification
         ‖h - h_r‖ of whole impulse responses, D included and unweighted: the outputs for an input
         u differ by at most this times ‖u‖₂ at any time, or up to the horizon (Cauchy-Schwarz).
