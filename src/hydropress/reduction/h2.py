@@ -21,6 +21,7 @@ from hydropress.reduction.grown import grown, with_best_real
 from hydropress.reduction.irka import ITERATIONS, irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate
 from hydropress.reduction.mimo import mimo_h2
+from hydropress.reduction.minimal import minimal
 from hydropress.reduction.multistart import (
     Contenders,
     Width,
@@ -36,6 +37,7 @@ from hydropress.reduction.scores import mode_energies
 from hydropress.reduction.search import Candidates, ladder_of_exponents
 from hydropress.reduction.taming import around_cancellation, tame
 from hydropress.reduction.truncation import extreme_modes, keep_modes
+from hydropress.systems.assembly import where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
 
@@ -233,11 +235,32 @@ def h2_method(problem: Problem[S]) -> list[Outcome[S]]:
     result below the limit that costs the least (``benchmarks/exhaustive.py`` prints how much energy
     is left).
 
+    Equal poles are merged and silent modes left out before (:mod:`hydropress.reduction.minimal`): a
+    system whose minimal order is no larger than the order asked for comes back at that, exactly.
+
     References
     ----------
     [sakamoto2025h2] for the problem; [meier1967], [wilson1970] for its optimality conditions;
     [golub2003varpro] for the elimination of the residues.
     """
+    least = minimal(problem.full)
+    posed = problem
+    if least is not problem.full:
+        # A system of no state is none that can be searched for.
+        full = where(least.order == 0, problem.full, least)
+        largest = int(full.order.max())
+        orders = tuple(sorted({min(order, largest) for order in problem.orders}))
+        posed = replace(problem, full=full, orders=orders)
+    found = dict(zip(posed.orders, _search(posed), strict=True))
+    outcomes: list[Outcome[S]] = []
+    for order in problem.orders:
+        outcome = found[min(order, posed.orders[-1])]
+        system = where(least.order <= order, least, outcome.system)
+        outcomes.append(replace(outcome, system=system, is_complete=True))
+    return outcomes
+
+
+def _search(problem: Problem[S]) -> list[Outcome[S]]:
     if isinstance(problem.full, SISOSystem):
         return cast(list[Outcome[S]], scalar_h2(cast(Problem[SISOSystem], problem)))
     return cast(list[Outcome[S]], mimo_h2(cast(Problem[MIMOSystem], problem)))

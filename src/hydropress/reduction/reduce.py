@@ -94,7 +94,8 @@ def reduce_path(
     -------
     ReductionPath
         One :class:`~hydropress.reduction.result.Reduction` an order, each stable, real and of that
-        order or less; systems that are small enough already stay as they are.
+        order or less; systems that are small enough already stay as they are, of ``h2`` without
+        what a minimal system does not have.
 
     Raises
     ------
@@ -168,7 +169,9 @@ def _solve(run: Method, problem: Problem[S]) -> list[_Solved[S]]:
         outcomes += run(problem.at(positive))
     solved: list[_Solved[S]] = []
     for order, found in zip(problem.orders, outcomes, strict=True):
-        kept: S = where(full.order <= order, full, found.system)
+        kept: S = found.system
+        if not found.is_complete:
+            kept = where(full.order <= order, full, kept)
         difference = response_error(full, kept, problem.horizon)
         solved.append(
             _Solved(

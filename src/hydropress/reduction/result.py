@@ -26,11 +26,15 @@ class Outcome(Generic[S]):
         int64, shape ``(K,)``; 0 for direct methods.
     spread
         Largest minus smallest relative error over the starts tried, shape ``(K,)``.
+    is_complete
+        Whether systems that are small enough already are in ``system`` as they are to be; if not,
+        they stay as they were given.
     """
 
     system: S
     iterations: Tensor
     spread: Tensor
+    is_complete: bool = False
 
     @staticmethod
     def direct(system: S) -> "Outcome[S]":
