@@ -6,7 +6,7 @@ from torch import Tensor
 from hydropress.reduction.balanced import balanced_system
 from hydropress.reduction.bounds import lower_bound, spectral_lower_bound
 from hydropress.reduction.free_feedthrough import with_best_feedthrough
-from hydropress.reduction.irka import irka_solutions
+from hydropress.reduction.irka import ITERATIONS, irka_solutions
 from hydropress.reduction.metric import (
     delayed,
     largest_mode_energy,
@@ -26,13 +26,14 @@ def certify(
     order: int,
     stationarity: Tensor,
     amplification: Tensor,
+    irka_iterations: int = ITERATIONS,
 ) -> Certificate:
     """Return the certificate of K reduced systems, ‖h - h_r‖ given."""
     balanced = balanced_systems(problem, order)
     return Certificate(
         stationarity,
         _error_of(problem, balanced),
-        _irka_error(problem, balanced, order),
+        _irka_error(problem, balanced, order, irka_iterations),
         _least_error(problem, outcome.system, order),
         amplification,
         largest_mode_energy(problem, outcome.system),
@@ -53,12 +54,13 @@ def _error_of(problem: Problem[S], system: S) -> Tensor:
     return relative_error(problem, system, difference)
 
 
-def _irka_error(problem: Problem[S], balanced: S, order: int) -> Tensor:
+def _irka_error(problem: Problem[S], balanced: S, order: int, iterations: int) -> Tensor:
     if order == 0:
         return _error_of(problem, balanced)
     if not bool((problem.full.decay > 0).all()):
         return torch.full_like(problem.energy, torch.nan)
-    found, _ = irka_solutions(problem.full, order, problem.balancing.truncate(order))
+    start = problem.balancing.truncate(order)
+    found, _ = irka_solutions(problem.full, order, start, iterations)
     found = with_best_feedthrough(problem, found)
     return _error_of(problem, where(problem.full.order <= order, problem.full, found))
 

@@ -215,6 +215,7 @@ def _joined(
         torch.cat([part.error for part in parts]).reshape(batch),
         (residual <= CONVERGED).reshape(batch),
         torch.cat([part.outcome.iterations for part in parts]).reshape(batch),
+        torch.cat([part.outcome.spread for part in parts]).reshape(batch),
         partial(_certificate, parts, order, amplification.reshape(batch)),
     )
 

@@ -100,6 +100,8 @@ class Reduction(Generic[S]):
         Whether the result is stationary to the method's tolerance, bool, shape ``(...)``.
     iterations
         int64, shape ``(...)``.
+    spread
+        Largest minus smallest relative error over the starts tried, float64, shape ``(...)``.
     certificate
         See :class:`Certificate`; worked out when it is first asked for, which takes longer than
         many a reduction.
@@ -111,6 +113,7 @@ class Reduction(Generic[S]):
     relative_error: Tensor
     converged: Tensor
     iterations: Tensor
+    spread: Tensor
     certify: Callable[[], Certificate] = field(repr=False, compare=False)
 
     @cached_property
