@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hydropress.reduction.problem import S
 from hydropress.systems.assembly import compact, without_silent_modes
-from hydropress.systems.modal import MIMOSystem, SISOSystem
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 
 CANCELLED = 1e-15
 """Share of the residues of one pole below which their sum, or a direction of it, is rounding."""
@@ -44,7 +44,7 @@ def minimal(system: S) -> S:
     return compact(cast(S, found))
 
 
-def _repeats(system: SISOSystem | MIMOSystem) -> Tensor:
+def _repeats(system: ModalSystem) -> Tensor:
     """Say of each entry whether its pole is that of one before it, ``(K, n)``."""
     exponents, used = system.exponents, system.states > 0
     equal = exponents[:, :, None] == exponents[:, None, :]
