@@ -21,7 +21,7 @@ from tiny import tiny_model
 
 LENGTH = 40
 
-METHODS = ("h2", "balanced", "modal", "gradient", "irka", "last", "aire")
+METHODS = ("h2", "balanced", "modal", "gradient", "irka", "last", "aire", "singular-perturbation")
 
 all_methods = pytest.mark.parametrize("method", METHODS)
 with_and_without_data = pytest.mark.parametrize("data", [False, True], ids=["no data", "data"])

@@ -150,12 +150,18 @@ def independent_error(posed: MimoProblem, full: MIMOSystem, small: MIMOSystem) -
     if isinstance(posed.weight, InputCovariance):
         root = np.linalg.cholesky(posed.weight.values.numpy())
         full, small = mixed(full, root), mixed(small, root)
-    if posed.fit_feedthrough:
-        kernels = [oracles.kernel(one, 4000) for one in (full, small)]
-        difference = kernels[0] - kernels[1]
-        difference[0] += (full.D - small.D).numpy()
-        return float(np.linalg.norm(difference) / np.linalg.norm(kernels[0]))
-    return oracles.relative_h2_error(full, small, posed.horizon)
+    return response_error(full, small, posed.horizon) / oracles.h2_norm(full, posed.horizon)
+
+
+def response_error(full: MIMOSystem, small: MIMOSystem, horizon: float | None) -> float:
+    """Return ‖h - h_r‖, D included."""
+    error, change = oracles.h2_error(full, small, horizon), (full.D - small.D).numpy()
+    if not change.any():
+        return error
+    if full.time == "continuous":
+        return math.inf
+    first = (oracles.kernel(full, 1) - oracles.kernel(small, 1))[0]
+    return math.sqrt(error**2 + 2 * np.sum(first * change) + np.sum(change**2))
 
 
 def mixed(system: MIMOSystem, root: NDArray[Any]) -> MIMOSystem:

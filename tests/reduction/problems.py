@@ -17,8 +17,14 @@ from hydropress.reduction.weights import SpectralWeight
 from hydropress.systems.modal import SISOSystem
 from strategies import bank, build, s4d_bank, seeded_bank
 
-METHODS = ("h2", "balanced", "modal", "gradient", "irka", "last", "aire")
+METHODS = ("h2", "balanced", "modal", "gradient", "irka", "last", "aire", "singular-perturbation")
 """A new method joins the contract by standing here."""
+
+OWN_FEEDTHROUGH = ("singular-perturbation",)
+"""Those that change D whether or not it is free, and refuse a horizon."""
+
+KEEPING = tuple(name for name in METHODS if name not in OWN_FEEDTHROUGH)
+"""Those that keep D unless it is free."""
 
 ITERATIVE = ("h2", "gradient")
 """Those that take their settings from a DescentConfig."""
@@ -151,6 +157,13 @@ def error_kernel(full: SISOSystem, small: SISOSystem, length: int) -> NDArray[An
     return oracles.kernel(full, times) - oracles.kernel(small, times)
 
 
+def response_error(full: SISOSystem, small: SISOSystem, length: int) -> NDArray[Any]:
+    """Return h - h_r, D included (discrete time)."""
+    error = error_kernel(full, small, length)
+    error[0] += float(full.D - small.D)
+    return error
+
+
 def enough_samples(*systems: SISOSystem) -> int:
     """Return after how many samples kernels have fallen to 1e-11."""
     slowest = min(float(system.decay.min()) for system in systems)
@@ -158,17 +171,21 @@ def enough_samples(*systems: SISOSystem) -> int:
 
 
 def independent_error(posed: Problem, row: int, full: SISOSystem, small: SISOSystem) -> float:
-    """Return ‖k - k_r‖ / ‖k‖ in the problem's metric: by samples, or in 60 digits."""
+    """Return ‖h - h_r‖ / ‖k‖ in the problem's metric: by samples, or in 50 digits."""
     if posed.weight is not None:
         values = posed.weight.values.expand(*posed.system.batch_shape, -1)
         flat = values.flatten(0, -2)[row].numpy()
         return weighted_error(posed.weight.frequencies, flat, full, small)
+    change = float(full.D - small.D)
     if full.time == "discrete":
         length = enough_samples(full, small) if posed.horizon is None else int(posed.horizon)
         if length <= LONGEST_KERNEL:
-            error = np.linalg.norm(error_kernel(full, small, length))
+            error = np.linalg.norm(response_error(full, small, length))
             return float(error / oracles.h2_norm_by_kernel(full, length))
-    return oracles.relative_h2_error(full, small, posed.horizon)
+        first = float(error_kernel(full, small, 1)[0])
+        squared = oracles.h2_error(full, small) ** 2 + 2 * first * change + change**2
+        return math.sqrt(squared) / oracles.h2_norm(full)
+    return math.inf if change else oracles.relative_h2_error(full, small, posed.horizon)
 
 
 def weighted_error(

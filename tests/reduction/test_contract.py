@@ -8,26 +8,35 @@ import pytest
 import torch
 
 import oracles
+from hydropress.errors import InvalidArgumentError
 from hydropress.reduction.reduce import reduce
 from hydropress.reduction.registry import method_names
 from hydropress.systems.modal import ModalSystem
 from reduction.problems import (
     ITERATIVE,
+    KEEPING,
     METHODS,
+    OWN_FEEDTHROUGH,
     PROBLEMS,
     QUICK,
     each,
     enough_samples,
-    error_kernel,
     independent_error,
     problem,
     reduced,
+    response_error,
 )
 from strategies import bank, build, s4d_bank, seeded_bank
 from tolerances import ROUNDING
 
 grid = pytest.mark.parametrize(
-    ("method", "name"), [(method, name) for method in METHODS for name in PROBLEMS]
+    ("method", "name"),
+    [
+        (method, name)
+        for method in METHODS
+        for name in PROBLEMS
+        if method in KEEPING or problem(name).horizon is None
+    ],
 )
 all_methods = pytest.mark.parametrize("method", METHODS)
 endless = pytest.mark.parametrize("name", [name for name in PROBLEMS if not problem(name).horizon])
@@ -75,7 +84,25 @@ def test_input_is_not_changed(method, name):
 
 @grid
 def test_feedthrough_is_kept(method, name):
-    assert torch.equal(reduced(method, name).system.D, problem(name).system.D)
+    kept = torch.equal(reduced(method, name).system.D, problem(name).system.D)
+    assert kept == (method in KEEPING)
+
+
+@pytest.mark.parametrize("method", OWN_FEEDTHROUGH)
+@pytest.mark.parametrize("name", [name for name in PROBLEMS if not problem(name).horizon])
+def test_singular_perturbation_keeps_the_gain_at_zero_frequency(method, name):
+    full, small = problem(name).system, reduced(method, name).system
+    direct = [1.0] if full.time == "discrete" else [0.0]
+    torch.testing.assert_close(
+        small.transfer_function(direct), full.transfer_function(direct), rtol=1e-8, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("method", OWN_FEEDTHROUGH)
+@pytest.mark.parametrize("name", [name for name in PROBLEMS if problem(name).horizon])
+def test_singular_perturbation_refuses_a_horizon(method, name):
+    with pytest.raises(InvalidArgumentError, match=r"singular-perturbation.*horizon.*balanced"):
+        reduced(method, name)
 
 
 @grid
@@ -92,7 +119,8 @@ def test_shapes_and_certificate_are_sane(method, name):
         certificate.spread,
     ):
         assert values.shape == batch
-        assert bool(torch.isfinite(values).all())
+        if method in KEEPING or posed.system.time == "discrete":
+            assert bool(torch.isfinite(values).all())
         assert bool((values >= 0).all())
     assert bool((result.iterations >= 0).all())
     assert isinstance(result.status, str)
@@ -117,12 +145,21 @@ def test_certificate_compares_with_irka(method, name):
 def test_no_method_beats_the_lower_bound(method, name):
     posed, result = problem(name), reduced(method, name)
     bound = result.certificate.lower_bound
-    if posed.horizon is not None or posed.weight is not None:
-        # None is proved there: no number is better than a wrong one.
-        assert bool(bound.isnan().all())
-    else:
-        assert bool((bound <= result.relative_error * (1 + 1e-9)).all())
-        assert bool((bound >= 0).all())
+    assert bool((bound <= result.relative_error * (1 + 1e-9)).all())
+    # The problems are minimal: a lower order has an error.
+    assert torch.equal(bound > 0, posed.system.order > posed.order)
+
+
+@pytest.mark.parametrize("name", ["s4d", "grid", "horizon", "weighted"])
+@all_methods
+def test_no_method_with_a_free_feedthrough_beats_the_lower_bound(method, name):
+    posed = problem(name)
+    if method in OWN_FEEDTHROUGH and posed.horizon is not None:
+        return
+    result = reduce(posed.system, posed.order, method, fit_feedthrough=True, **posed.options)
+    bound = result.certificate.lower_bound
+    assert bool((bound <= result.relative_error * (1 + 1e-9)).all())
+    assert bool((bound > 0).all())
 
 
 @all_methods
@@ -157,21 +194,25 @@ def test_mode_energy_is_the_largest_energy_of_a_mode(method, name):
 @all_methods
 def test_amplification_is_the_error_norm(method, name):
     posed, result = problem(name), reduced(method, name)
+    unweighted = replace(posed, weight=None)
     for row, full, small in each(posed, result):
-        expected = oracles.h2_error(full, small)
-        rounding = ROUNDING * oracles.h2_norm(full)
+        norm = oracles.h2_norm(full)
+        expected = independent_error(unweighted, row, full, small) * norm
         actual = result.certificate.amplification.flatten()[row].item()
-        assert actual == pytest.approx(expected, rel=1e-6, abs=rounding)
+        assert actual == pytest.approx(expected, rel=1e-6, abs=ROUNDING * norm)
 
 
+@pytest.mark.parametrize("free", [False, True])
 @pytest.mark.parametrize("name", ["s4d", "mixed", "real", "alternating", "weighted"])
 @all_methods
-def test_outputs_differ_by_no_more_than_the_guarantee(method, name):
+def test_outputs_differ_by_no_more_than_the_guarantee(method, name, free):
     posed, result = problem(name), reduced(method, name)
+    if free:
+        result = reduce(posed.system, posed.order, method, fit_feedthrough=True, **posed.options)
     generator = np.random.default_rng(0)
     for row, full, small in each(posed, result):
         guarantee = result.certificate.amplification.flatten()[row].item()
-        kernel = error_kernel(full, small, enough_samples(full, small))
+        kernel = response_error(full, small, enough_samples(full, small))
         signals = [generator.standard_normal(400), generator.choice([-1.0, 1.0], 400), np.ones(400)]
         for signal in signals:
             peak = np.abs(np.convolve(kernel[:400], signal)[:400]).max()

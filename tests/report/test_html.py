@@ -215,6 +215,25 @@ def test_poles_are_mirrored_and_stay_in_the_disc(page: str) -> None:
     assert np.hypot(x, y).max() < 1
 
 
+def test_what_vouches_for_a_layer_is_shown() -> None:
+    details = fake_details(16)
+    layers = details["models"][0]["layers"]
+    layers[0]["certificate"] = {
+        "lower_bound": {"median": 0.25, "largest": 0.5},
+        "balanced_error": {"median": 0.5, "largest": 0.75},
+        "irka_error": {"median": None, "largest": None},
+        "amplification": {"median": 1.0, "largest": 2.5},
+        "spread": {"median": None, "largest": None},
+    }
+    page = own(render_report(fake_results(), details))
+    shown = payload(page)["models"][0]["layers"]
+    assert shown[0]["certificate"] == (
+        "median H² error of lower bound 0.250, BT 0.500; largest amplification 2.500"
+    )
+    assert shown[1]["certificate"] == ""
+    assert 'id="layer-certificate"' in page
+
+
 def test_hostile_text_stays_text() -> None:
     details = fake_details(16)
     details |= {"title": HOSTILE, "subtitle": HOSTILE, "command": HOSTILE, "notes": [HOSTILE]}

@@ -54,6 +54,7 @@ def test_malformed_results(tmp_path: Path, results: str, message: str) -> None:
         ({"models": [{"layers": []}]}, "models[0], name"),
         ({"models": [{"name": "m", "layers": [{"name": "l", "poles_before": [[1]]}]}]}, "pairs"),
         ({"models": [{"name": "m", "layers": [{"name": "l", "channels": [4]}]}]}, "received 4"),
+        ({"models": [{"name": "m", "layers": [{"name": "l", "certificate": [4]}]}]}, "medians"),
     ],
 )
 def test_malformed_details(change: dict, message: str) -> None:

@@ -1,14 +1,18 @@
 """What happened to one layer, ready for a report."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hydropress.calibration.layer_certificate import certify_layer, figures
+from hydropress.reduction.result import Certificate
 from hydropress.systems.modal import SISOSystem
 
+_CERTIFIED = fields(Certificate)
 SHOWN_POLES, SHOWN_CHANNELS, SHOWN_LENGTH, SHOWN_POINTS = 400, 3, 256, 129
 
 
@@ -31,6 +35,9 @@ class LayerReport:
         With calibrated ``h2``: how many systems each start won.
     full, reduced
         The systems before and after, batch shape ``(directions, H)``.
+    spread
+        Largest minus smallest relative error over the method's starts, shape ``(directions, H)``;
+        ``None`` of systems fitted to data.
     """
 
     name: str
@@ -41,6 +48,33 @@ class LayerReport:
     starts: dict[str, int]
     full: SISOSystem
     reduced: SISOSystem
+    spread: Tensor | None = None
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """What can be said about the systems in the H² norm, worked out when it is asked for.
+
+        See :func:`~hydropress.calibration.layer_certificate.certify_layer`; shape
+        ``(directions, H)``.
+        """
+        return certify_layer(self.full, self.reduced, self.spread)
+
+    def figures(self) -> dict[str, Any]:
+        """Return median and largest value over the channels of all that is certified or measured.
+
+        Returns
+        -------
+        dict
+            By name (``relative_h2_error``, the fields of
+            :class:`~hydropress.reduction.result.Certificate`, ``output_error``) a ``median`` and a
+            ``largest``, ``None`` where nothing is known.
+        """
+        certified = {field.name: getattr(self.certificate, field.name) for field in _CERTIFIED}
+        return figures(
+            {"relative_h2_error": self.relative_h2_error}
+            | certified
+            | {"output_error": self.output_error}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a report shows: errors, a sample of the poles, a few channels' responses."""
@@ -70,6 +104,7 @@ class LayerReport:
             "relative_h2_error": _rounded(errors),
             "output_error": None if outputs is None else _rounded(outputs.flatten()),
             "starts": self.starts,
+            "certificate": self.figures(),
             "poles_before": _sampled_poles(full),
             "poles_after": _sampled_poles(reduced),
             "channels": channels,

@@ -77,6 +77,7 @@ class _Outcome:
     bias: Tensor
     output_error: Tensor | None
     starts: dict[str, int]
+    spread: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ class LayerReducer:
         How starts are fitted to data.
     reduced
         By order, the systems as the method alone reduces them; empty for calibrated ``h2``.
+    spreads
+        By order, how far apart the relative errors of the method's starts ended.
     starts
         By order, the starts of calibrated ``h2`` for each direction.
     """
@@ -102,6 +105,7 @@ class LayerReducer:
     method: str
     settings: CalibratedSettings
     reduced: dict[int, SISOSystem]
+    spreads: dict[int, Tensor]
     starts: dict[int, list[dict[str, Iterate]]]
 
     @staticmethod
@@ -109,7 +113,7 @@ class LayerReducer:
         name: str, layer: LinearSSM, method: str, settings: CalibratedSettings
     ) -> "LayerReducer":
         """Return a reducer that has searched no orders yet."""
-        return LayerReducer(name, layer, method, settings, {}, {})
+        return LayerReducer(name, layer, method, settings, {}, {}, {})
 
     @property
     def orders(self) -> tuple[int, ...]:
@@ -149,7 +153,10 @@ class LayerReducer:
             return replace(self, starts={**self.starts, **starts})
         path = reduce_path(full, method=self.method, orders=orders)
         reduced = {reduction.order: reduction.system for reduction in path}
-        return replace(self, reduced={**self.reduced, **reduced})
+        spreads = {reduction.order: reduction.spread for reduction in path}
+        return replace(
+            self, reduced={**self.reduced, **reduced}, spreads={**self.spreads, **spreads}
+        )
 
     def _searched(self, orders: Tensor) -> tuple[list[int], Tensor]:
         """Return the distinct orders to be looked up, and which of them each system has.
@@ -179,13 +186,16 @@ class LayerReducer:
             for kind in kinds
         }
 
-    def _reduced(self, orders: Tensor) -> SISOSystem:
-        """Return systems of ragged orders as the method alone reduces them."""
+    def _reduced(self, orders: Tensor) -> tuple[SISOSystem, Tensor]:
+        """Return systems of ragged orders as the method alone reduces them, and their spreads."""
         distinct, index = self._searched(orders)
         empty = _without_states(self.layer.system())
         found = stack([self.reduced[order] if order else empty for order in distinct])
+        none = torch.zeros_like(empty.D)
+        spreads = torch.stack([self.spreads[order] if order else none for order in distinct])
         direction, channel = (torch.arange(size) for size in orders.shape)
-        return found[index, direction[:, None], channel]
+        place = (index, direction[:, None], channel)
+        return found[place], spreads[place]
 
     def _fits(self, signals: LayerSignals) -> list[LayerFit]:
         """Return what fits to data share, for each direction; nothing if the method uses none."""
@@ -203,13 +213,13 @@ class LayerReducer:
     ) -> _Outcome:
         """Return systems of the given orders, ``(directions, H)``, fitted to data if there are."""
         if not fits:
-            system = self._reduced(orders)
+            system, spread = self._reduced(orders)
             flat = system.reshape(-1)
             if signals is None:
-                return _Outcome(system, torch.zeros_like(flat.D), None, {})
+                return _Outcome(system, torch.zeros_like(flat.D), None, {}, spread)
             bias = matching_bias(flat, signals)
             error = held_out_error(flat, bias, signals).reshape(system.batch_shape)
-            return _Outcome(system, bias, error, {})
+            return _Outcome(system, bias, error, {}, spread)
         results = [
             fit.reduce(self._starts(direction, row))
             for direction, (fit, row) in enumerate(zip(fits, orders, strict=True))
@@ -219,6 +229,7 @@ class LayerReducer:
             torch.cat([result.bias for result in results]),
             torch.stack([result.output_error for result in results]),
             {kind: sum(result.starts[kind] for result in results) for kind in results[0].starts},
+            None,
         )
 
     def errors(self, inputs: Tensor | None, gradients: Tensor | None) -> PathErrors:
@@ -297,5 +308,6 @@ class LayerReducer:
             outcome.starts,
             full,
             outcome.system,
+            outcome.spread,
         )
         return replacement.to(self.layer.D.dtype), report

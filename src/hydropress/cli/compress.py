@@ -30,7 +30,9 @@ def compress_command(
     method: Annotated[
         str,
         typer.Option(
-            "--method", help="h2, balanced, modal, gradient, last, aire or a registered one."
+            "--method",
+            help="h2, balanced, modal, gradient, irka, last, aire, singular-perturbation or a "
+            "registered one.",
         ),
     ] = "h2",
     calibration: Annotated[

@@ -97,6 +97,7 @@ def summarize(compression: Compression) -> dict[str, Any]:
                 "output_error": None
                 if output is None
                 else {"mean": output.mean().item(), "max": output.max().item()},
+                "certificate": layer.figures(),
             }
         )
     return {

@@ -14,11 +14,10 @@ from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.merit import mode_energies
-from hydropress.reduction.metric import relative_error
+from hydropress.reduction.metric import relative_error, response_error
 from hydropress.reduction.problem import Problem
 from hydropress.systems.assembly import where
 from hydropress.systems.modal import SISOSystem
-from hydropress.systems.norms import h2_error
 
 SMALL = 1e-6
 """Squared relative error of which the closed form may have lost more than nine digits."""
@@ -68,7 +67,7 @@ def _energies(problem: Problem[SISOSystem], system: SISOSystem) -> Tensor:
 
 
 def _merit(problem: Problem[SISOSystem], system: SISOSystem) -> Tensor:
-    difference = h2_error(problem.full, system, horizon=problem.horizon)
+    difference = response_error(problem.full, system, problem.horizon)
     price = problem.descent.energy_penalty * _energies(problem, system).sum(1)
     return relative_error(problem, system, difference) ** 2 + price
 

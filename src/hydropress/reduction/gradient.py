@@ -6,6 +6,7 @@ from typing import cast
 import torch
 
 from hydropress.reduction.balancing import Balancing
+from hydropress.reduction.free_feedthrough import with_best_feedthrough
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.metric import tangential_objective
 from hydropress.reduction.problem import Problem, S
@@ -35,11 +36,13 @@ def _scalar_gradient(problem: Problem[SISOSystem]) -> list[Outcome[SISOSystem]]:
     norm = torch.where(problem.norm > 0, problem.norm, torch.ones_like(problem.norm))
     # Steepest is a matter of units: residues and D are measured in those of ‖k‖.
     unit = replace(full, residues=full.residues / norm[:, None], D=full.D / norm)
-    objective = replace(problem, full=unit).objective
+    posed = replace(problem, full=unit)
+    objective = posed.objective
     balancing = Balancing.of(unit, problem.horizon)
     outcomes: list[Outcome[SISOSystem]] = []
     for order in problem.orders:
-        start = Iterate.from_system(balancing.truncate(order))
+        balanced = with_best_feedthrough(posed, balancing.truncate(order))
+        start = replace(Iterate.from_system(balanced), D=balanced.D - unit.D)
         found, iterations = descend_gradient(objective, start, problem.descent, time=full.time)
         found = replace(found, residues=found.residues * norm[:, None], D=found.D * norm)
         outcomes.append(

@@ -7,15 +7,21 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from hydropress.reduction.balanced import balanced_system
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.closest import closest, closest_of_small_errors
 from hydropress.reduction.descent import Descended, DescentConfig
 from hydropress.reduction.exchange import widened
-from hydropress.reduction.free_feedthrough import from_second_sample, with_first_sample
+from hydropress.reduction.free_feedthrough import (
+    from_second_sample,
+    with_best_feedthrough,
+    with_first_sample,
+)
 from hydropress.reduction.grown import grown, with_best_real
 from hydropress.reduction.irka import ITERATIONS, irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate
 from hydropress.reduction.mimo import mimo_h2
+from hydropress.reduction.minimal import minimal
 from hydropress.reduction.multistart import (
     Contenders,
     Width,
@@ -31,6 +37,7 @@ from hydropress.reduction.scores import mode_energies
 from hydropress.reduction.search import Candidates, ladder_of_exponents
 from hydropress.reduction.taming import around_cancellation, tame
 from hydropress.reduction.truncation import extreme_modes, keep_modes
+from hydropress.systems.assembly import where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 from hydropress.systems.moments import Time
 
@@ -64,10 +71,12 @@ def _rivals(problem: Problem[SISOSystem], order: int) -> list[SISOSystem]:
     """Return what the result must not be worse than: BT's systems and, unweighted, IRKA's."""
     if not _is_compared(problem):
         return []
-    rivals = [problem.balanced(order)]
+    rivals = [balanced_system(problem, order)]
     if _has_irka(problem):
-        start = problem.balancing.truncate(order)
-        rivals.append(irka_solutions(problem.full, order, start)[0])
+        found, _ = irka_solutions(problem.full, order, rivals[0])
+        rivals.append(with_best_feedthrough(problem, found))
+    if problem.fits_feedthrough and problem.horizon is None:
+        rivals.append(problem.balancing.residualize(order))
     return rivals
 
 
@@ -77,7 +86,8 @@ def _starts(
     """Return starts by order: BT's solutions, the rivals and, in other metrics, the H² optima."""
     full, chain = problem.full, chain_of(problem.orders)
     balancing = _balancing_for_starts(problem)
-    systems = {order: [balancing.truncate(order), *rivals.get(order, [])] for order in chain}
+    balanced = {order: with_best_feedthrough(problem, balancing.truncate(order)) for order in chain}
+    systems = {order: [balanced[order], *rivals.get(order, [])] for order in chain}
     if _has_irka(problem):
         # At order 2 the search is exhaustive enough (``benchmarks/exhaustive.py``).
         for order in problem.orders:
@@ -225,11 +235,32 @@ def h2_method(problem: Problem[S]) -> list[Outcome[S]]:
     result below the limit that costs the least (``benchmarks/exhaustive.py`` prints how much energy
     is left).
 
+    Equal poles are merged and silent modes left out before (:mod:`hydropress.reduction.minimal`): a
+    system whose minimal order is no larger than the order asked for comes back at that, exactly.
+
     References
     ----------
     [sakamoto2025h2] for the problem; [meier1967], [wilson1970] for its optimality conditions;
     [golub2003varpro] for the elimination of the residues.
     """
+    least = minimal(problem.full)
+    posed = problem
+    if least is not problem.full:
+        # A system of no state is none that can be searched for.
+        full = where(least.order == 0, problem.full, least)
+        largest = int(full.order.max())
+        orders = tuple(sorted({min(order, largest) for order in problem.orders}))
+        posed = replace(problem, full=full, orders=orders)
+    found = dict(zip(posed.orders, _search(posed), strict=True))
+    outcomes: list[Outcome[S]] = []
+    for order in problem.orders:
+        outcome = found[min(order, posed.orders[-1])]
+        system = where(least.order <= order, least, outcome.system)
+        outcomes.append(replace(outcome, system=system, is_complete=True))
+    return outcomes
+
+
+def _search(problem: Problem[S]) -> list[Outcome[S]]:
     if isinstance(problem.full, SISOSystem):
         return cast(list[Outcome[S]], scalar_h2(cast(Problem[SISOSystem], problem)))
     return cast(list[Outcome[S]], mimo_h2(cast(Problem[MIMOSystem], problem)))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.fixed_point import FullModes, ReducedModes, project
+from hydropress.reduction.free_feedthrough import with_best_feedthrough
 from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.result import Outcome
 from hydropress.systems.modal import ModalSystem
@@ -63,7 +64,7 @@ def irka_solutions(
 
 
 def irka_method(problem: Problem[S]) -> list[Outcome[S]]:
-    """Run IRKA from BT's solution; weight, horizon and a free feedthrough do not enter.
+    """Run IRKA from BT's solution; weight and horizon do not enter, a free D is the best for it.
 
     References
     ----------
@@ -76,5 +77,6 @@ def irka_method(problem: Problem[S]) -> list[Outcome[S]]:
     for order in problem.orders:
         start = problem.balancing.truncate(order)
         system, count = irka_solutions(problem.full, order, start)
+        system = with_best_feedthrough(problem, system)
         outcomes.append(Outcome(system, count, torch.zeros_like(count, dtype=torch.float64)))
     return outcomes

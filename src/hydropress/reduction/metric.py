@@ -21,27 +21,40 @@ from hydropress.systems.moments import exponential_moments
 from hydropress.systems.norms import h2_error
 
 
+def response_error(full: S, system: S, horizon: float | None = None) -> Tensor:
+    """Return ‖h - h_r‖ of whole impulse responses, D included, ``(K,)``.
+
+    In discrete time D is part of the first sample.  In continuous time it is an impulse, whose
+    energy is infinite: so is the error where the feedthroughs differ.
+    """
+    error = h2_error(full, system, horizon=horizon)
+    changed = full.D != system.D
+    if isinstance(full, MIMOSystem):
+        changed = changed.flatten(-2).any(-1)
+    if not bool(changed.any()):
+        return error
+    if full.time == "continuous":
+        return torch.where(changed, torch.inf, error)
+    # The samples after the first have the residues ρa.
+    first = first_sample(full) - first_sample(system)
+    whole = first.abs() if isinstance(full, SISOSystem) else torch.linalg.matrix_norm(first)
+    if horizon != 1:
+        left = None if horizon is None else horizon - 1
+        whole = torch.hypot(h2_error(delayed(full), delayed(system), horizon=left), whole)
+    return torch.where(changed, whole, error)
+
+
 def relative_error(problem: Problem[S], system: S, difference: Tensor) -> Tensor:
     """Return the error in the problem's metric, ``(K,)``.
 
     Parameters
     ----------
     difference
-        ‖k - k_r‖, which is that error over ‖k‖ unless there is a weight or D is free.
+        :func:`response_error`, which is that error times ‖k‖ unless there is a weight.
     """
-    full, horizon = problem.full, problem.horizon
     if problem.weight is not None:
         return _weighted_error(problem, system)
-    if not problem.fits_feedthrough:
-        error = difference
-    else:
-        # D adds to the first sample; those that follow have the residues ρa.
-        first = first_sample(full) - first_sample(system)
-        error = first.abs() if isinstance(full, SISOSystem) else torch.linalg.matrix_norm(first)
-        if horizon != 1:
-            left = None if horizon is None else horizon - 1
-            error = torch.hypot(h2_error(delayed(full), delayed(system), horizon=left), error)
-    return torch.where(error > 0, error / problem.energy.sqrt(), error)
+    return torch.where(difference > 0, difference / problem.energy.sqrt(), difference)
 
 
 def first_sample(system: ModalSystem) -> Tensor:
@@ -82,7 +95,7 @@ def tangential_error(
     if isinstance(objective, SpectralTangential):
         return objective.error_of(system, problem.full.D[0])
     bank = system.reshape(1)
-    difference = h2_error(problem.full, bank, horizon=problem.horizon)
+    difference = response_error(problem.full, bank, problem.horizon)
     return relative_error(problem, bank, difference)[0]
 
 

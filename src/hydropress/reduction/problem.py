@@ -79,11 +79,6 @@ class Problem(Generic[S]):
         """Balanced coordinates, time-limited on a finite horizon."""
         return Balancing.of(self.full, self.horizon)
 
-    def balanced(self, order: int) -> S:
-        """Return BT's systems, or where D is free the singular perturbation approximations."""
-        balancing = self.balancing
-        return (balancing.residualize if self.fits_feedthrough else balancing.truncate)(order)
-
     @cached_property
     def energy(self) -> Tensor:
         """‖k‖², or one where that is zero, shape ``(K,)``."""

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
 from hydropress.reduction.aire import aire_method
-from hydropress.reduction.balanced import balanced_method
+from hydropress.reduction.balanced import balanced_method, singular_perturbation_method
 from hydropress.reduction.certify import certify
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.gradient import gradient_method
 from hydropress.reduction.h2 import h2_method
 from hydropress.reduction.irka import irka_method
 from hydropress.reduction.last import last_method
-from hydropress.reduction.metric import relative_error, stationarity
+from hydropress.reduction.metric import relative_error, response_error, stationarity
 from hydropress.reduction.modal import modal_method
 from hydropress.reduction.order_zero import without_states
 from hydropress.reduction.parts import in_parts
@@ -27,7 +27,6 @@ from hydropress.reduction.result import Certificate, Outcome, Reduction, Reducti
 from hydropress.reduction.weights import InputCovariance, SpectralWeight, Weight
 from hydropress.systems.assembly import concatenate, where
 from hydropress.systems.modal import MIMOSystem, SISOSystem
-from hydropress.systems.norms import h2_error
 
 STATES_AT_ONCE, FEWEST = 3072, 128
 """States of all reduced systems of a part, which bound the memory and keep its matrices near the
@@ -43,6 +42,7 @@ register_method("gradient", gradient_method)
 register_method("irka", irka_method)
 register_method("last", last_method)
 register_method("aire", aire_method)
+register_method("singular-perturbation", singular_perturbation_method)
 
 
 def reduce_path(
@@ -62,8 +62,10 @@ def reduce_path(
     ----------
     system
         Bank of any batch shape ``(...)``, scalar or MIMO.  A layer that reads its input in both
-        directions with one set of poles is one MIMO system whose outputs are those of the two
-        directions one above the other: their errors add.
+        directions with one set of poles is one MIMO system of one input and two outputs, those of
+        the two directions one above the other.  Its squared error in the H² norm is the sum of
+        those of the directions, for a white input and outputs taken apart; where the layer adds
+        the two outputs up, or its input is correlated, it is not the error of the sum.
     max_order
         Largest order; the path is 2, 4, … and ``max_order`` itself.
     method
@@ -77,7 +79,8 @@ def reduce_path(
         covariance (every method is then applied to the system as white inputs see it); discrete
         time.
     fit_feedthrough
-        Let D change with the poles and residues; discrete time.
+        Let D change with the poles and residues; discrete time.  A method that has no D of its
+        own keeps its poles and residues and gets the best D for them.
     descent
         Settings of the iterative methods.
 
@@ -85,7 +88,8 @@ def reduce_path(
     -------
     ReductionPath
         One :class:`~hydropress.reduction.result.Reduction` an order, each stable, real and of that
-        order or less; systems that are small enough already stay as they are.
+        order or less; systems that are small enough already stay as they are, of ``h2`` without
+        what a minimal system does not have.
 
     Raises
     ------
@@ -159,8 +163,10 @@ def _solve(run: Method, problem: Problem[S]) -> list[_Solved[S]]:
         outcomes += run(problem.at(positive))
     solved: list[_Solved[S]] = []
     for order, found in zip(problem.orders, outcomes, strict=True):
-        kept: S = where(full.order <= order, full, found.system)
-        difference = h2_error(full, kept, horizon=problem.horizon)
+        kept: S = found.system
+        if not found.is_complete:
+            kept = where(full.order <= order, full, kept)
+        difference = response_error(full, kept, problem.horizon)
         solved.append(
             _Solved(
                 problem,
@@ -190,10 +196,11 @@ def _joined(
     amplification = torch.cat([part.difference for part in parts])
     problem = parts[0].problem
     if factor is not None:
+        mixed = torch.cat([part.problem.full.D for part in parts])
+        kept = (mixed == system.D).flatten(-2).all(-1)[:, None, None]
         system = _through(system, torch.linalg.inv(factor))
-        if not problem.fits_feedthrough:
-            system = replace(system, D=flat.D)  # type: ignore[type-var]
-        amplification = h2_error(flat, system, horizon=problem.horizon)
+        system = replace(system, D=torch.where(kept, flat.D, system.D))  # type: ignore[type-var]
+        amplification = response_error(flat, system, problem.horizon)
     residual = torch.cat([part.stationarity for part in parts])
     return Reduction(
         system.reshape(*batch),
@@ -202,6 +209,7 @@ def _joined(
         torch.cat([part.error for part in parts]).reshape(batch),
         (residual <= CONVERGED).reshape(batch),
         torch.cat([part.outcome.iterations for part in parts]).reshape(batch),
+        torch.cat([part.outcome.spread for part in parts]).reshape(batch),
         partial(_certificate, parts, order, amplification.reshape(batch)),
     )
 

@@ -26,11 +26,15 @@ class Outcome(Generic[S]):
         int64, shape ``(K,)``; 0 for direct methods.
     spread
         Largest minus smallest relative error over the starts tried, shape ``(K,)``.
+    is_complete
+        Whether systems that are small enough already are in ``system`` as they are to be; if not,
+        they stay as they were given.
     """
 
     system: S
     iterations: Tensor
     spread: Tensor
+    is_complete: bool = False
 
     @staticmethod
     def direct(system: S) -> "Outcome[S]":
@@ -55,11 +59,13 @@ class Certificate:
     irka_error
         The same of IRKA from BT's solution; NaN where a pole does not decay.
     lower_bound
-        No system of this order has a smaller relative error
-        (:func:`~hydropress.reduction.bounds.lower_bound`); NaN with a weight or a finite horizon.
+        No system of this order has a smaller relative error in the problem's metric, D kept, or
+        free where this system's differs (:mod:`hydropress.reduction.bounds`); NaN with a spectral
+        weight on frequencies that are not equidistant.
     amplification
-        ‖k - k_r‖: the outputs for an input u, D apart, differ by at most this times ‖u‖₂ at any
-        time (Cauchy-Schwarz).
+        ‖h - h_r‖ of whole impulse responses, D included and unweighted: the outputs for an input
+        u differ by at most this times ‖u‖₂ at any time, or up to the horizon (Cauchy-Schwarz).
+        Infinite in continuous time if D has changed.
     mode_energy
         Largest energy of one mode over that of the full system: how much modes cancel each other.
     spread
@@ -88,11 +94,14 @@ class Reduction(Generic[S]):
     order
         The order asked for; ``system.order`` may be less.
     relative_error
-        ‖k - k_r‖ / ‖k‖ in the metric of the problem, float64, shape ``(...)``.
+        ‖h - h_r‖ / ‖k‖ in the metric of the problem, h with D and k without, float64, shape
+        ``(...)``; infinite in continuous time if D has changed.
     converged
         Whether the result is stationary to the method's tolerance, bool, shape ``(...)``.
     iterations
         int64, shape ``(...)``.
+    spread
+        Largest minus smallest relative error over the starts tried, float64, shape ``(...)``.
     certificate
         See :class:`Certificate`; worked out when it is first asked for, which takes longer than
         many a reduction.
@@ -104,6 +113,7 @@ class Reduction(Generic[S]):
     relative_error: Tensor
     converged: Tensor
     iterations: Tensor
+    spread: Tensor
     certify: Callable[[], Certificate] = field(repr=False, compare=False)
 
     @cached_property

@@ -2,6 +2,8 @@
 
 import torch
 
+from hydropress.reduction.balanced import balanced_system
+from hydropress.reduction.free_feedthrough import with_best_feedthrough
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.scores import mode_energies
@@ -20,11 +22,12 @@ def starts_of(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
     """
     full = problem.full
     dominant = keep_modes(full, mode_energies(full, horizon=problem.horizon), order)
-    starts = [problem.balancing.truncate(order), dominant]
+    starts = [balanced_system(problem, order), with_best_feedthrough(problem, dominant)]
     if order in problem.orders and bool((full.decay > 0).all()):
-        starts.append(irka_solutions(full, order, starts[0])[0])
-    if problem.fits_feedthrough:
-        starts.append(problem.balanced(order))
+        found, _ = irka_solutions(full, order, starts[0])
+        starts.append(with_best_feedthrough(problem, found))
+    if problem.fits_feedthrough and problem.horizon is None:
+        starts.append(problem.balancing.residualize(order))
     return starts
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
+from hydropress.reduction.free_feedthrough import with_best_feedthrough
 from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.result import Outcome
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
@@ -68,8 +69,9 @@ def require_scores(system: ModalSystem, scores: Tensor) -> None:
 
 
 def truncate_to_orders(problem: Problem[S], scores: Tensor) -> list[Outcome[S]]:
-    """Run :func:`keep_modes` at every order of a problem."""
-    return [Outcome.direct(keep_modes(problem.full, scores, order)) for order in problem.orders]
+    """Run :func:`keep_modes` at every order of a problem, with the best D if D is free."""
+    kept = [keep_modes(problem.full, scores, order) for order in problem.orders]
+    return [Outcome.direct(with_best_feedthrough(problem, system)) for system in kept]
 
 
 def _gather(system: S, chosen: Tensor, keep: Tensor) -> S:

@@ -43,6 +43,7 @@ def model_figures(model: dict[str, Any], palette: Palette) -> dict[str, Any]:
             {
                 "name": layer["name"],
                 "summary": _summary(layer),
+                "certificate": _certificate(layer),
                 "disc": _disc_figures(layer, color),
                 "rates": _rate_figures(layer, color),
                 "channels": [_channel(entry, color) for entry in layer.get("channels") or []],
@@ -62,6 +63,35 @@ def _summary(layer: dict[str, Any]) -> str:
         if values:
             parts.append(f"median {name} {error(values[len(values) // 2])}")
     return ", ".join(parts)
+
+
+def _certificate(layer: dict[str, Any]) -> str:
+    """Return what vouches for a layer, in a line; nothing if the record has no certificate."""
+    figures = layer.get("certificate") or {}
+
+    def entry(key: str, which: str) -> str | None:
+        value = (figures.get(key) or {}).get(which)
+        return error(value) if value is not None and math.isfinite(value) else None
+
+    compared = (("lower bound", "lower_bound"), ("BT", "balanced_error"), ("IRKA", "irka_error"))
+    largest = (
+        ("amplification", "amplification"),
+        ("stationarity", "stationarity"),
+        ("mode energy", "mode_energy"),
+        ("spread of the starts", "spread"),
+        ("output error", "output_error"),
+    )
+    lines: list[str] = []
+    for words, names, which in (
+        ("median H² error of", compared, "median"),
+        ("largest", largest, "largest"),
+    ):
+        parts = [
+            f"{name} {value}" for name, key in names if (value := entry(key, which)) is not None
+        ]
+        if parts:
+            lines.append(f"{words} {', '.join(parts)}")
+    return "; ".join(lines)
 
 
 def _finite(values: list[float | None] | None) -> list[float]:

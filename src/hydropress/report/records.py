@@ -160,6 +160,7 @@ def _check_model(model: Any, where: str) -> None:
             _require(order is None or _is_number(order), f"{inside}, {key}", order, "a number")
         for key in _LAYER_SERIES:
             _check_series(layer.get(key), f"{inside}, {key}")
+        _check_certificate(layer.get("certificate"), f"{inside}, certificate")
         for key in ("poles_before", "poles_after"):
             _check_poles(layer.get(key), f"{inside}, {key}")
         channels = layer.get("channels") or []
@@ -175,6 +176,18 @@ def _check_series(values: Any, where: str) -> None:
         isinstance(values, list) and all(v is None or _is_number(v) for v in values)
     )
     _require(good, where, values, "a list of numbers")
+
+
+def _check_certificate(figures: Any, where: str) -> None:
+    good = figures is None or (
+        isinstance(figures, dict)
+        and all(
+            isinstance(entry, dict)
+            and all(value is None or _is_number(value) for value in entry.values())
+            for entry in figures.values()
+        )
+    )
+    _require(good, where, figures, "an object of medians and largest values")
 
 
 def _check_poles(poles: Any, where: str) -> None:

@@ -44,6 +44,7 @@
     const poles = layer[pressed("poles")];
     document.documentElement.style.setProperty("--selected", model.color);
     byId("layer-summary").textContent = layer.summary;
+    byId("layer-certificate").textContent = layer.certificate;
     for (const side of ["before", "after"]) {
       draw(`poles-${side}`, poles[side], "No poles recorded for this layer.");
     }
