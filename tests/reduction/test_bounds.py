@@ -13,8 +13,8 @@ from scipy.special import binom
 import mimo_oracles as oracles
 import oracles as scalar_oracles
 from hydropress.reduction.bounds import lower_bound, spectral_lower_bound
-from hydropress.reduction.problem import SpectralWeight
 from hydropress.reduction.reduce import reduce
+from hydropress.reduction.weights import SpectralWeight
 from reduction.mimo import as_mimo
 from reduction.mimo_problems import hermitian
 from reduction.problems import half_circle, weighted_error

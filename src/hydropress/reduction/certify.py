@@ -14,8 +14,9 @@ from hydropress.reduction.metric import (
     response_error,
 )
 from hydropress.reduction.order_zero import without_states
-from hydropress.reduction.problem import Problem, S, SpectralWeight
+from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.result import Certificate, Outcome
+from hydropress.reduction.weights import SpectralWeight
 from hydropress.systems.assembly import where
 from hydropress.systems.modal import MIMOSystem
 

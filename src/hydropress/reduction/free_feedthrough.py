@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.metric import delayed, first_sample
-from hydropress.reduction.problem import Problem, S, SpectralWeight
+from hydropress.reduction.problem import Problem, S
+from hydropress.reduction.weights import SpectralWeight
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 
 
