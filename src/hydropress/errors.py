@@ -35,5 +35,9 @@ class DataNotFoundError(HydropressError, FileNotFoundError):
     """Data are not where they were looked for."""
 
 
+class IllConditionedWarning(UserWarning):
+    """A result is right, but to fewer digits than one would expect."""
+
+
 class MissingLibraryError(HydropressError, ImportError):
     """An optional library is needed and not installed."""

@@ -2,6 +2,8 @@
 
 import doctest
 import math
+import warnings
+from dataclasses import replace
 from typing import Any
 
 import control
@@ -15,12 +17,20 @@ from scipy import linalg
 from scipy import signal as scipy_signal
 
 from hydropress import reduce
-from hydropress.errors import HydropressError, InvalidArgumentError, MissingLibraryError
+from hydropress.errors import (
+    HydropressError,
+    IllConditionedWarning,
+    InvalidArgumentError,
+    MissingLibraryError,
+)
 from hydropress.systems import interop
+from hydropress.systems.delay import with_delay
 from hydropress.systems.interop import (
+    from_arrays,
     from_control,
     from_pymor,
     from_scipy,
+    to_arrays,
     to_control,
     to_pymor,
     to_scipy,
@@ -30,7 +40,7 @@ from hydropress.systems.interop import (
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.norms import h2_error
 from strategies import build, modal_systems, seeded_bank, seeded_mimo
-from tolerances import DENSE
+from tolerances import DENSE, ROUNDING
 
 # SciPy's types, inferred from its code, are narrower than what it takes and returns.
 signal: Any = scipy_signal
@@ -47,6 +57,7 @@ ROUTES = {
     "python-control": (to_control, from_control),
     "pyMOR": (to_pymor, from_pymor),
 }
+LATE = [("discrete", 0), ("discrete", 1), ("continuous", 0)]
 
 
 def respond(system: ModalSystem) -> Any:
@@ -159,7 +170,8 @@ def test_systems_respond_as_in_their_library(route, time, inputs, outputs):
     to, convert = ROUTES[route]
     system = convert(peer)
     assert isinstance(system, SISOSystem if inputs == outputs == 1 else MIMOSystem)
-    assert (system.time, int(system.order)) == (time, 6)
+    assert (system.time, system.delay, int(system.order)) == (time, dt, 6)
+    assert (system.D.numpy() == D).all()
     assert_close(respond(system), simulate(peer), 1e-9)
     assert_close(values(system), evaluate(peer, POINTS[time]), 1e-9)
     back = to(system)
@@ -167,12 +179,12 @@ def test_systems_respond_as_in_their_library(route, time, inputs, outputs):
     assert_close(evaluate(back, POINTS[time]), evaluate(peer, POINTS[time]), 1e-9)
 
 
-@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize(("time", "delay"), LATE)
 @pytest.mark.parametrize("route", ROUTES)
-def test_ours_respond_there_as_here(route, time):
+def test_ours_respond_there_as_here(route, time, delay):
     for system in (
-        seeded_bank((), 3, 2, time=time, seed=5),
-        seeded_mimo((), 3, 2, 2, 3, time=time, seed=6),
+        replace(seeded_bank((), 3, 2, time=time, seed=5), delay=delay),
+        replace(seeded_mimo((), 3, 2, 2, 3, time=time, seed=6), delay=delay),
     ):
         to, convert = ROUTES[route]
         peer = to(system)
@@ -180,7 +192,7 @@ def test_ours_respond_there_as_here(route, time):
         assert_close(evaluate(peer, POINTS[time]), values(system))
         again = convert(peer)
         assert_close(respond(again), respond(system), 1e-9)
-        assert_close(again.D, system.D)
+        assert_close(with_delay(again, delay).D, system.D)
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -198,7 +210,8 @@ def test_there_and_back(route, system, dt):
     held = getattr(peer, "sampling_time", None) if route == "pyMOR" else peer.dt
     assert (held or 0) == (0 if system.time == "continuous" else dt or 1)
     again = convert(peer)
-    assert again.time == system.time
+    assert (again.time, again.delay) == (system.time, 1 if system.time == "discrete" else 0)
+    again = with_delay(again, 0)
     assert again.order == system.order
     sizes = (system.residues.abs() * system.states).sum() + system.D.abs()
     error = abs(respond(again) - respond(system)).max()
@@ -206,22 +219,142 @@ def test_there_and_back(route, system, dt):
     assert abs(again.D - system.D) <= DENSE * sizes
 
 
-def test_the_shift_by_hand():
-    # h = 7, 6, 3, 1.5, …: D' = 7 and C'B' = 6 at a = 1/2; here k = 12 (1/2)^t and D = 7 - 12.
+def test_the_delay_by_hand():
+    # h = 7, 6, 3, 1.5, …: D = 7 and CB = 6 at a = 1/2; at once it is 12 (1/2)^t, and D = 7 - 12.
     peer = signal.StateSpace([[0.5]], [[2.0]], [[3.0]], [[7.0]], dt=1)
     system = from_scipy(peer)
     assert isinstance(system, SISOSystem)
-    assert system.residues.tolist() == [12]
-    assert system.D.item() == -5
-    back = to_scipy(system)
-    assert (back.D.item(), (back.C @ back.B).item()) == (7, 6)
+    assert system.residues.tolist() == [6]
+    assert (system.D.item(), system.delay) == (7, 1)
+    at_once = with_delay(system, 0)
+    assert at_once.residues.tolist() == [12]
+    assert at_once.D.item() == -5
+    for one in (system, at_once):
+        back = to_scipy(one)
+        assert (back.D.item(), (back.C @ back.B).item()) == (7, 6)
 
 
-def test_strictly_proper_systems_come_back_strictly_proper():
+@pytest.mark.parametrize("convert", [to_scipy, lambda system: to_scipy(with_delay(system, 0))])
+def test_strictly_proper_systems_come_back_strictly_proper(convert):
     A, B, C, _ = random_matrices(0, "discrete", 2, 3)
-    back = to_scipy(from_scipy(signal.StateSpace(A, B, C, np.zeros((3, 2)), dt=1)))
+    back = convert(from_scipy(signal.StateSpace(A, B, C, np.zeros((3, 2)), dt=1)))
     assert (back.D == 0).all()
     assert_close(simulate(back)[..., 1], C @ B)
+
+
+# Plain arrays
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("seed", range(3))
+def test_arrays_respond_as_scipy_says(seed, time, inputs, outputs):
+    A, B, C, D = random_matrices(seed, time, inputs, outputs)
+    system = from_arrays(A, B, C, D, time=time)
+    assert system.delay == (time == "discrete")
+    peer = signal.StateSpace(A, B, C, D, **({"dt": 1} if time == "discrete" else {}))
+    assert_close(respond(system), simulate(peer), 1e-9)
+    assert_close(values(system), evaluate(control.ss(A, B, C, D), POINTS[time]), 1e-9)
+    back = to_arrays(system)
+    assert_close(
+        simulate(signal.StateSpace(*back, **({"dt": 1} if peer.dt else {}))), simulate(peer)
+    )
+    assert (back[3] == D).all()
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (3, 2)])
+@pytest.mark.parametrize("time", TIMES)
+def test_a_diagonal_a_is_a_vector(time, inputs, outputs):
+    A, B, C, D = random_matrices(4, time, inputs, outputs)
+    poles, vectors = np.linalg.eig(A)
+    modal = poles, np.linalg.solve(vectors, B), C @ vectors
+    system = from_arrays(*modal, D, time=time)
+    same = from_arrays(A, B, C, D, time=time)
+    assert type(system) is type(same)
+    assert (system.order, system.delay) == (same.order, same.delay)
+    assert_close(respond(system), respond(same), 1e-8)
+    assert_close(values(system), values(same), 1e-8)
+
+
+def test_vectors_stand_for_columns_and_rows():
+    A = [[0.5, 0.2], [-0.2, 0.5]]
+    system = from_arrays(A, [1.0, 2.0], [3.0, 4.0], time="discrete")
+    assert respond(system)[0, 0, :3] == pytest.approx([0, 11, 3 * (0.5 + 0.4) + 4 * (1.0 - 0.2)])
+    banks = from_arrays([A, A], np.ones((2, 2)), np.ones((2, 2)), [1.0, 2.0], time="discrete")
+    assert banks.batch_shape == (2,)
+    assert banks.D.tolist() == [1, 2]
+    diagonal = from_arrays([0.5 + 0.2j, 0.5 - 0.2j], [1, 1], [1 + 1j, 1 - 1j], 3, time="discrete")
+    assert respond(diagonal)[0, 0, :3] == pytest.approx([3, 2, 2 * (0.5 - 0.2)])
+
+
+# Poles at 0
+
+
+@pytest.mark.parametrize("route", [*ROUTES, "arrays"])
+def test_deadbeat_modes_come_and_go(route):
+    # h = 2, 1 + 3, 3/2, 3/4, …: the mode at 0 is heard once.
+    matrices = np.diag([0.0, 0.5]), np.array([[1.0], [3.0]]), np.ones((1, 2)), np.array([[2.0]])
+    expected = np.array([2.0, 4, 1.5, 0.75])
+    peers = {
+        "SciPy": lambda: signal.StateSpace(*matrices, dt=1),
+        "python-control": lambda: control.ss(*matrices, 1),
+        "pyMOR": lambda: LTIModel.from_matrices(*matrices, sampling_time=1),
+    }
+    if route == "arrays":
+        system = from_arrays(*matrices, time="discrete")
+        back = signal.StateSpace(*to_arrays(system), dt=1)
+    else:
+        to, convert = ROUTES[route]
+        system = convert(peers[route]())
+        back = to(system)
+    assert sorted(system.poles.real.tolist()) == pytest.approx([0, 0.5])
+    assert system.poles.abs().min() == 0
+    assert respond(system)[0, 0, :4] == pytest.approx(expected)
+    assert simulate(back)[0, 0, :4] == pytest.approx(expected)
+    points = [1.0, 2j, -0.3]
+    value = [2 + 1 / z + 3 / (z - 0.5) for z in points]
+    assert system.transfer_function(points).numpy() == pytest.approx(value)
+    with pytest.raises(InvalidArgumentError, match=r"1 pole\(s\) at 0.*keep delay=1"):
+        with_delay(system, 0)
+
+
+def test_zero_poles_side_by_side_are_no_chain():
+    A = np.diag([0.0, 0.0, 0.5])
+    system = from_arrays(A, np.eye(3), np.eye(3), time="discrete")
+    assert_close(respond(system)[..., :3], np.stack([0 * A, np.eye(3), A], -1), ROUNDING)
+    # Rank one by design: the eigenvalue 0 comes out as rounding, and does no harm.
+    A, B, C = [[0.1, 0.3], [0.2, 0.6]], [1.0, 1.0], [1.0, 0.0]
+    system = from_arrays(A, B, C, time="discrete")
+    assert_close(respond(system), simulate(signal.StateSpace(A, [[1], [1]], [C], 0, dt=1)))
+
+
+# How well the modes can be told apart
+
+
+def test_a_poor_condition_is_named():
+    def matrix(gap: float) -> Any:
+        return [[0.5, 1.0], [0.0, 0.5 + gap]]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_arrays(matrix(1e-6), [1.0, 1.0], [1.0, 1.0], time="discrete")
+    for convert in (
+        lambda A: from_arrays(A, [1.0, 1.0], [1.0, 1.0], time="discrete"),
+        lambda A: from_control(control.ss(A, [[1], [1]], [[1, 1]], 0, 1)),
+    ):
+        # Eigenvectors (1, 0) and about (1, gap): condition 2 / gap.
+        with pytest.warns(IllConditionedWarning, match=r"condition 2\.0e\+10"):
+            system = convert(matrix(1e-10))
+        assert_close(system.impulse_response(9), sum_of_powers(matrix(1e-10), 9), tolerance=1e-5)
+        with pytest.raises(InvalidArgumentError, match=r"condition \d\.\de\+1[3-9]; required"):
+            convert(matrix(1e-14))
+
+
+def sum_of_powers(A: Any, length: int) -> Any:
+    """Return 1ᵀ A^{t-1} 1 by multiplication."""
+    ones = np.ones(len(A))
+    powers = [np.linalg.matrix_power(np.array(A), t) for t in range(length - 1)]
+    return np.array([0.0] + [ones @ power @ ones for power in powers])
 
 
 def test_sampling_times():
@@ -237,7 +370,7 @@ def test_sampling_times():
 
 
 def test_batches_are_refused():
-    for to in (to_scipy, to_scipy_zpk, to_sos, to_control, to_pymor):
+    for to in (to_scipy, to_scipy_zpk, to_sos, to_control, to_pymor, to_arrays):
         with pytest.raises(InvalidArgumentError, match="index it first"):
             to(seeded_bank((2,), 1, 1))
 
@@ -278,25 +411,59 @@ def second_order() -> Any:
 
 
 ONE = np.ones((1, 1))
+# Wrong on purpose, which pyright need not know.
+ANY: Any = str
 WRONG = {
     "not of SciPy": (lambda: from_scipy(np.eye(2)), "numpy.ndarray; required: a scipy.signal"),
     "not of control": (lambda: from_control(signal.dlti([1], [1, 2])), "required: a control.State"),
     "not of pyMOR": (lambda: from_pymor(second_order()), "SecondOrderModel.*to_lti"),
     "time base": (lambda: from_control(control.ss(-ONE, ONE, ONE, 0, None)), "unspecified time"),
-    "delay": (
-        lambda: from_control(control.ss(np.diag([0.5, 0]), [[1], [1]], [[1, 1]], 0, 1)),
-        "1 discrete pole.*pure delays; required: non-zero",
-    ),
-    "delay by rounding": (
-        lambda: from_scipy(
-            signal.StateSpace([[0.1, 0.3], [0.2, 0.6]], np.ones((2, 1)), [[1, 0]], 0, dt=1)
-        ),
-        "1 discrete pole.* pure delays",
+    "chain of delays": (
+        lambda: from_control(control.ss([[0, 1], [0, 0]], [[0], [1]], [[1, 0]], 0, 1)),
+        r"eigenvectors of condition (\d\.\de\+\d+|inf); required.*at 0.*delay the input",
     ),
     "delays of a polynomial": (
         lambda: from_control(control.tf([1], [1, -0.5, 0, 0], 1)),
-        "pole.* repeated|2 discrete pole",
+        r"pole 0.* is repeated, or nearly: its modes have condition inf;.*delay the input",
     ),
+    "A of arrays": (
+        lambda: from_arrays(np.ones((2, 3)), [1, 1], [1, 1], time="discrete"),
+        r"A of shape \(2, 3\); required: a square matrix",
+    ),
+    "B of arrays": (
+        lambda: from_arrays(np.eye(2), np.ones((3, 1)), [1, 1], time="discrete"),
+        r"B of shape \(3, 1\) with A of shape \(2, 2\); required: .*n, M",
+    ),
+    "C beside a diagonal": (
+        lambda: from_arrays([0.5, 0.2], [1, 1], np.ones((1, 3)), time="discrete"),
+        r"C of shape \(1, 3\) with A of shape \(2,\); required: .*\(n,\)",
+    ),
+    "D of arrays": (
+        lambda: from_arrays(np.eye(2), np.ones((2, 2)), np.ones((1, 2)), 0, time="discrete"),
+        r"D of shape \(\) .*required: \(1, 2\)",
+    ),
+    "rows of different lengths": (
+        lambda: from_arrays([[1, 2], [3]], [1, 1], [1, 1], time="discrete"),
+        "A is no array",
+    ),
+    "NaN": (lambda: from_arrays([[0.5]], [math.nan], [1], time="discrete"), "B contains NaN"),
+    "half a diagonal": (
+        lambda: from_arrays([0.5 + 0.1j], [1], [1], time="discrete"),
+        r"pole 0\.5\+0\.1j of A lacks its conjugate.*ModalSystem\.siso",
+    ),
+    "the other half": (
+        lambda: from_arrays([0.5 - 0.1j], [1], [1], time="discrete"),
+        r"pole 0\.5-0\.1j of A lacks its conjugate",
+    ),
+    "residues of a diagonal": (
+        lambda: from_arrays([0.5 + 0.1j, 0.5 - 0.1j], [1, 1], [1j, 1j], time="discrete"),
+        "lacks its conjugate, or their c b. are not conjugate",
+    ),
+    "a real pole of a diagonal": (
+        lambda: from_arrays([0.5, 0.2], [1, 1], [1j, 1], time="discrete"),
+        "real pole has a complex residue",
+    ),
+    "time of arrays": (lambda: from_arrays(np.eye(1), [1], [1], time=ANY("z")), "time='z'"),
     "Jordan block": (
         lambda: from_scipy(signal.StateSpace([[-1, 1], [0, -1]], [[0], [1]], [[1, 0]], 0)),
         r"eigenvectors of condition .*e\+.*; required: a diagonalisable",

@@ -46,6 +46,7 @@ FILTERS = {
     "elliptic": signal.ellip(8, 1, 60, 0.3, output="sos"),
     "band pass": signal.butter(4, [0.1, 0.3], btype="band", output="sos"),
     "high pass": signal.butter(5, 0.1, btype="high", output="sos"),
+    "delay": np.array([[0, 0, 1, 1, -0.5, 0]]),
     "delayed": np.array([[0, 1, 0.5, 1, -0.9, 0.5], [0, 0, 2, 1, 0.3, 0.4]]),
     "scaled": np.array([[2, 1, 0.5, 4, -1.2, 0.5]]),
 }
@@ -160,17 +161,26 @@ def test_zeros_by_hand():
     assert find_zeros(A, B, 0 * C, 0.0, np.zeros(3)).gain == 0
 
 
+CONDITION = r"is repeated, or nearly: its modes have condition (inf|\d\.\de\+\d+); required"
+
 WRONG = {
     "improper": (lambda: from_scipy(signal.ZerosPolesGain([1, 2], [3], 1.0)), "2 zeros and 1 pole"),
     "repeated pole": (lambda: from_scipy(signal.ZerosPolesGain([], [-1, -1], 1)), "pole -1.*repea"),
     "repeated pair": (
         lambda: from_sos(np.tile([1, 0, 0, 1, -0.6, 0.25], (2, 1))),
-        r"pole 0\.3[+-]0\.4j is repeated",
+        r"pole 0\.3[+-]0\.4j is repeated, or nearly: its modes have condition inf",
     ),
-    "double root": (lambda: from_scipy(signal.dlti([1], np.poly([0.5, 0.5]))), "repeated"),
-    "triple root": (lambda: from_control(control.tf([1], np.poly([-1] * 3))), "repeated"),
+    "double root": (lambda: from_scipy(signal.dlti([1], np.poly([0.5, 0.5]))), CONDITION),
+    "triple root": (lambda: from_control(control.tf([1], np.poly([-1] * 3))), CONDITION),
+    "near double pole": (
+        lambda: from_scipy(signal.ZerosPolesGain([], [0.5, 0.5 + 1e-9], 1.0, dt=1)),
+        r"condition \d\.\de\+0[89]; required: poles that stand apart \(below 1e\+07\)",
+    ),
     "double integrator": (lambda: from_control(control.tf([1], [1, 0, 0])), "repeated"),
-    "delay": (lambda: from_sos([[0, 0, 1, 1, -0.5, 0]]), "1 discrete pole.* pure delays"),
+    "delays": (
+        lambda: from_sos([[0, 0, 1, 1, -0.5, 0], [0, 1, 0, 1, 0, 0]]),
+        r"pole 0.* is repeated, or nearly: its modes have condition inf;.*delay the input",
+    ),
     "alone": (lambda: from_scipy(signal.ZerosPolesGain([], [1j - 1], 1)), "complex pole lacks"),
     "zero alone": (
         lambda: from_scipy(signal.ZerosPolesGain([1j], [-1, -2], 1)),

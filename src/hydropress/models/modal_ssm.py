@@ -95,7 +95,7 @@ class ModalSSM(LinearSSM):
         UnstableSystemError
             If a pole does not decay, which no value of the parameters can express.
         InvalidArgumentError
-            If the system is continuous in time, or shapes do not fit.
+            If the system is continuous in time or has a delay, or shapes do not fit.
         """
         if len(system.batch_shape) != 2 or system.batch_shape[0] not in (1, 2):
             raise InvalidArgumentError(
@@ -105,6 +105,11 @@ class ModalSSM(LinearSSM):
         if system.time != "discrete":
             raise InvalidArgumentError(
                 f"a {system.time}-time system; required: a discrete-time one; discretise it"
+            )
+        if system.delay:
+            raise InvalidArgumentError(
+                "a system of delay 1; required: delay 0, a layer's input acts at once; convert it "
+                "with hydropress.systems.delay.with_delay"
             )
         system.require_stable()
         directions, channels = system.batch_shape

@@ -28,11 +28,12 @@ class Problem(Generic[S]):
     Attributes
     ----------
     full
-        Bank of systems, batch shape ``(K,)``, stable unless there is a horizon.
+        Bank of systems, batch shape ``(K,)``, stable unless there is a horizon; of delay 0, and so
+        are the results: the delay is taken off before and put back after a method.
     orders
         Ascending.
     horizon
-        Samples or time units that count; ``None`` for infinite.
+        Samples or time units of the modes that count; ``None`` for infinite.
     weight
         Spectral weight, with values ``(K, F)`` for scalar systems, input covariance or ``None``.
     fits_feedthrough
@@ -138,6 +139,17 @@ def check_problem(
             f"order {max(orders)}; required: from 0 to {largest}, the largest order in the bank"
         )
     full.require_finite_norm(horizon)
+    if horizon is not None and not horizon > full.delay:
+        raise InvalidArgumentError(
+            f"horizon={horizon} with systems of delay {full.delay}, whose modes it does not see; "
+            f"required: {full.delay + 1} samples or more"
+        )
+    if full.delay and fits_feedthrough:
+        raise InvalidArgumentError(
+            "fit_feedthrough with systems of delay 1; required: delay 0, since D and the modes "
+            "never act on the same sample; leave it out (D is kept, which is best), or convert "
+            "with hydropress.systems.delay.with_delay"
+        )
     if full.time == "continuous" and (weight is not None or fits_feedthrough):
         raise InvalidArgumentError(
             "a weight or a fitted feedthrough with a continuous-time system; required: discrete "

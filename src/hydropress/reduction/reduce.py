@@ -61,11 +61,12 @@ def reduce_path(
     Parameters
     ----------
     system
-        Bank of any batch shape ``(...)``, scalar or MIMO.  A layer that reads its input in both
-        directions with one set of poles is one MIMO system of one input and two outputs, those of
-        the two directions one above the other.  Its squared error in the H² norm is the sum of
-        those of the directions, for a white input and outputs taken apart; where the layer adds
-        the two outputs up, or its input is correlated, it is not the error of the sum.
+        Bank of any batch shape ``(...)``, scalar or MIMO; a delay and its D are kept.  A layer that
+        reads its input in both directions with one set of poles is one MIMO system of one input and
+        two outputs, those of the two directions one above the other.  Its squared error in the H²
+        norm is the sum of those of the directions, for a white input and outputs taken apart; where
+        the layer adds the two outputs up, or its input is correlated, it is not the error of the
+        sum.
     max_order
         Largest order; the path is 2, 4, … and ``max_order`` itself.
     method
@@ -73,14 +74,15 @@ def reduce_path(
     orders
         The orders themselves, from 0 on, instead of ``max_order``.
     horizon
-        Count only the first ``horizon`` samples (or time units) of the error.
+        Count only the first ``horizon`` samples (or time units) of the error; with a delay the
+        first of them is 0.
     weight
         Spectrum of the input, which weighs the error; for several inputs their cross-spectrum or
         covariance (every method is then applied to the system as white inputs see it); discrete
         time.
     fit_feedthrough
-        Let D change with the poles and residues; discrete time.  A method that has no D of its
-        own keeps its poles and residues and gets the best D for them.
+        Let D change with the poles and residues; discrete time, no delay.  A method that has no D
+        of its own keeps its poles and residues and gets the best D for them.
     descent
         Settings of the iterative methods.
 
@@ -116,7 +118,7 @@ def reduce_path(
     run = get_method(method)
     check_problem(system, orders, horizon, weight, fit_feedthrough)
     batch = system.batch_shape
-    flat = system.reshape(-1)
+    flat, horizon = _at_once(system.reshape(-1)), system.horizon_of_modes(horizon)
     factor = None
     if isinstance(weight, InputCovariance):
         factor = torch.linalg.cholesky(weight.values.to(torch.float64))
@@ -191,7 +193,7 @@ def _joined(
     factor
         That of the input covariance, which the parts have in B and D.
     """
-    batch, flat = original.batch_shape, original.reshape(-1)
+    batch, flat = original.batch_shape, _at_once(original.reshape(-1))
     system = concatenate([part.outcome.system for part in parts])
     amplification = torch.cat([part.difference for part in parts])
     problem = parts[0].problem
@@ -202,6 +204,13 @@ def _joined(
         system = replace(system, D=torch.where(kept, flat.D, system.D))  # type: ignore[type-var]
         amplification = response_error(flat, system, problem.horizon)
     residual = torch.cat([part.stationarity for part in parts])
+    if original.delay:
+        if bool((system.D != flat.D).any()):
+            raise InvalidArgumentError(
+                f"method {method!r}, which changes D, with systems of delay 1; required: one that "
+                "keeps D, or delay 0; convert with hydropress.systems.delay.with_delay"
+            )
+        system = replace(system, delay=original.delay)  # type: ignore[type-var]
     return Reduction(
         system.reshape(*batch),
         method,
@@ -247,6 +256,11 @@ def reduce(
         descent=descent,
     )
     return path[order]
+
+
+def _at_once(system: S) -> S:
+    """Return the systems of the same modes without a delay; norms and errors are the same."""
+    return replace(system, delay=0)  # type: ignore[type-var]
 
 
 def _through(system: S, factor: Tensor) -> S:

@@ -1,5 +1,6 @@
 """Truncation in modal coordinates: keep some of the modes as they are."""
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -84,7 +85,7 @@ def _gather(system: S, chosen: Tensor, keep: Tensor) -> S:
         C = system.C.gather(-1, rows)
         B = torch.where(keep[..., None], B, 0)
         C = torch.where(keep[..., None, :], C, 0)
-        return cast(S, MIMOSystem(exponents, B, C, states, system.D, system.time))
+        return cast(S, replace(system, exponents=exponents, B=B, C=C, states=states))
     assert isinstance(system, SISOSystem)
     residues = torch.where(keep, system.residues.gather(-1, chosen), 0)
-    return cast(S, SISOSystem(exponents, residues, states, system.D, system.time))
+    return cast(S, replace(system, exponents=exponents, residues=residues, states=states))

@@ -1,5 +1,6 @@
 """From what a caller gives to the tensors of a system: shapes, numbers and reality checked."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from hydropress.errors import InvalidArgumentError
 from hydropress.systems.checks import (
     REAL_TOLERANCE,
+    check_delay,
     check_poles,
     check_time,
     finite_numbers,
@@ -15,17 +17,18 @@ from hydropress.systems.checks import (
     is_real,
 )
 from hydropress.systems.moments import Time
-from hydropress.systems.state_space import turn_phases
+from hydropress.systems.state_space import exponents_of, turn_phases
 
 
 def scalar_arguments(
-    poles: Any, residues: Any, feedthrough: Any, time: Time
+    poles: Any, residues: Any, feedthrough: Any, time: Time, delay: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Return exponents, residues, states and D of scalar systems.
 
     See :meth:`~hydropress.systems.modal.ModalSystem.siso`, also for the errors.
     """
     check_time(time)
+    check_delay(delay, time)
     pole = finite_numbers("poles", poles)
     residue = finite_numbers("residues", residues, pole.device)
     if pole.ndim == 0 or pole.shape != residue.shape:
@@ -41,24 +44,24 @@ def scalar_arguments(
                 f"feedthrough of shape {tuple(D.shape)} with poles of shape "
                 f"{tuple(pole.shape)}; required: one number, or one for each system"
             )
-    pole, real = check_poles(pole, time), is_real(pole)
+    pole, real = check_poles(pole), is_real(pole)
     if bool((real & (residue.imag.abs() > REAL_TOLERANCE * residue.abs())).any()):
         raise InvalidArgumentError(
             "a real pole has a complex residue; required: a real one, since the system is real"
         )
     residue = torch.where(real, residue.real.to(residue.dtype), residue)
-    exponents = torch.log(pole) if time == "discrete" else pole
-    return exponents, residue, torch.where(real, 1, 2), D
+    return exponents_of(pole, time, delay), residue, torch.where(real, 1, 2), D
 
 
 def mimo_arguments(
-    poles: Any, B: Any, C: Any, D: Any, time: Time
+    poles: Any, B: Any, C: Any, D: Any, time: Time, delay: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return exponents, B, C, states and D of MIMO systems.
 
     See :meth:`~hydropress.systems.modal.ModalSystem.mimo`, also for the errors.
     """
     check_time(time)
+    check_delay(delay, time)
     pole = finite_numbers("poles", poles)
     inputs = finite_numbers("B", B, pole.device)
     outputs = finite_numbers("C", C, pole.device)
@@ -82,7 +85,7 @@ def mimo_arguments(
                 f"D of shape {tuple(direct.shape)} with B and C of {size[-1]} inputs and "
                 f"{size[-2]} outputs; required: {size}"
             )
-    pole, real = check_poles(pole, time), is_real(pole)
+    pole, real = check_poles(pole), is_real(pole)
     turned = turn_phases(inputs, outputs)
     inputs = torch.where(real[..., None], turned[0], inputs)
     outputs = torch.where(real[..., None, :], turned[1], outputs)
@@ -96,8 +99,7 @@ def mimo_arguments(
             )
     inputs = torch.where(real[..., None], inputs.real.to(inputs.dtype), inputs)
     outputs = torch.where(real[..., None, :], outputs.real.to(outputs.dtype), outputs)
-    exponents = torch.log(pole) if time == "discrete" else pole
-    return exponents, inputs, outputs, torch.where(real, 1, 2), direct
+    return exponents_of(pole, time, delay), inputs, outputs, torch.where(real, 1, 2), direct
 
 
 def state_space_arguments(A: Any, B: Any, C: Any, D: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -110,15 +112,82 @@ def state_space_arguments(A: Any, B: Any, C: Any, D: Any) -> tuple[Tensor, Tenso
         raise InvalidArgumentError(
             f"A of shape {tuple(matrix.shape)}; required: a square matrix (..., n, n)"
         )
-    n, batch = matrix.shape[-1], tuple(matrix.shape[:-2])
+    return matrix, *_ports(matrix, "(..., n, n)", matrix.shape[:-2], (B, C, D), finite_reals)
+
+
+def diagonal_arguments(A: Any, B: Any, C: Any, D: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return poles ``(m,)``, B ``(m, M)``, C ``(P, m)``, D ``(P, M)`` of one diagonal system.
+
+    Parameters
+    ----------
+    A, B, C, D
+        The n diagonal entries, both members of every pair, with ``(n,)`` or ``(n, M)``, ``(n,)`` or
+        ``(P, n)``, and ``()`` or ``(P, M)``; the first three complex.
+
+    Returns
+    -------
+    poles, B, C, D
+        Of a pair the member with Im > 0; real poles last.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If shapes disagree, values are not finite numbers, or an entry lacks its conjugate.
+    """
+    poles = finite_numbers("A", A)
+    inputs, outputs, direct = _ports(poles, "(n,)", (), (B, C, D), finite_numbers)
+    real = is_real(poles)
+    upper, lower = (torch.nonzero(~real & (sign * poles.imag > 0))[:, 0] for sign in (1, -1))
+    residues = outputs.mT[:, :, None] * inputs[:, None, :]
+    largest = torch.linalg.matrix_norm(residues).amax() if len(poles) else 0.0
+    left = lower.tolist()
+    for entry in upper.tolist():
+        apart = (poles[left] - poles[entry].conj()).abs() / poles[entry].abs()
+        other = torch.linalg.matrix_norm(residues[left] - residues[entry].conj()) / largest
+        fits = torch.nonzero((apart <= REAL_TOLERANCE) & ~(other > REAL_TOLERANCE))[:, 0]
+        if len(fits) == 0:
+            raise _alone(poles[entry])
+        del left[int(fits[0])]
+    if left:
+        raise _alone(poles[left[0]])
+    kept = torch.cat([upper, torch.nonzero(real)[:, 0]])
+    return poles[kept], inputs[kept], outputs[:, kept], direct
+
+
+def _alone(pole: Tensor) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"pole {pole.item():.6g} of A lacks its conjugate, or their c bᵀ are not conjugate; "
+        "required: a real system, with both members of every pair; one member of each, counted "
+        "twice, is what ModalSystem.siso and ModalSystem.mimo take"
+    )
+
+
+def _ports(
+    matrix: Tensor,
+    form: str,
+    batch: Sequence[int],
+    ports: tuple[Any, Any, Any],
+    numbers: Callable[[str, Any, torch.device], Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return B ``(..., n, M)``, C ``(..., P, n)`` and D ``(..., P, M)`` beside an A.
+
+    Parameters
+    ----------
+    form
+        The shape of A in words.
+    numbers
+        What turns B and C into tensors.
+    """
+    B, C, D = ports
+    n, batch = matrix.shape[-1], tuple(batch)
 
     def refuse(name: str, tensor: Tensor, *shapes: str) -> InvalidArgumentError:
         return InvalidArgumentError(
             f"{name} of shape {tuple(tensor.shape)} with A of shape {tuple(matrix.shape)}; "
-            f"required: {' or '.join(shapes)} with A (..., n, n)"
+            f"required: {' or '.join(shapes)} with A {form}"
         )
 
-    column, row = finite_reals("B", B, matrix.device), finite_reals("C", C, matrix.device)
+    column, row = numbers("B", B, matrix.device), numbers("C", C, matrix.device)
     if tuple(column.shape) == (*batch, n):
         column = column[..., None]
     if tuple(column.shape[:-1]) != (*batch, n):
@@ -128,11 +197,11 @@ def state_space_arguments(A: Any, B: Any, C: Any, D: Any) -> tuple[Tensor, Tenso
     if tuple(row.shape[:-2]) != batch or row.shape[-1] != n or row.ndim < 2:
         raise refuse("C", row, "(..., n)", "(..., P, n)")
     size = (*batch, row.shape[-2], column.shape[-1])
-    direct = matrix.new_zeros(size)
+    direct = matrix.real.new_zeros(size)
     if D is not None:
         direct = finite_reals("D", D, matrix.device)
         if size[-2:] == (1, 1) and tuple(direct.shape) == batch:
             direct = direct[..., None, None]
         if tuple(direct.shape) != size:
             raise refuse("D", direct, str(size))
-    return matrix, column, row, direct
+    return column, row, direct

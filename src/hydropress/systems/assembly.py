@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
+from hydropress.systems.delay import require_same_delay
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 
 S = TypeVar("S", bound=ModalSystem)
@@ -27,18 +28,20 @@ def concatenate(systems: Sequence[S]) -> S:
     """Concatenate systems along their first batch axis; short ones get empty entries."""
     if len(systems) == 1:
         return systems[0]
+    require_same_delay(*systems)
     slots = max(system.num_poles for system in systems)
     exponents = torch.cat([_widened(system.exponents, -1, slots, -1) for system in systems])
     states = torch.cat([_widened(system.states, -1, slots, 0) for system in systems])
-    D, time = torch.cat([system.D for system in systems]), systems[0].time
+    D = torch.cat([system.D for system in systems])
+    time, delay = systems[0].time, systems[0].delay
     if isinstance(systems[0], SISOSystem):
         banks = cast(Sequence[SISOSystem], systems)
         residues = torch.cat([_widened(system.residues, -1, slots, 0) for system in banks])
-        return cast(S, SISOSystem(exponents, residues, states, D, time))
+        return cast(S, SISOSystem(exponents, residues, states, D, time, delay))
     many = cast(Sequence[MIMOSystem], systems)
     B = torch.cat([_widened(system.B, -2, slots, 0) for system in many])
     C = torch.cat([_widened(system.C, -1, slots, 0) for system in many])
-    return cast(S, MIMOSystem(exponents, B, C, states, D, time))
+    return cast(S, MIMOSystem(exponents, B, C, states, D, time, delay))
 
 
 def compact(system: S) -> S:
@@ -48,13 +51,13 @@ def compact(system: S) -> S:
     exponents, states = system.exponents.gather(-1, place), system.states.gather(-1, place)
     if isinstance(system, SISOSystem):
         residues = system.residues.gather(-1, place)
-        return cast(S, SISOSystem(exponents, residues, states, system.D, system.time))
+        return cast(S, replace(system, exponents=exponents, residues=residues, states=states))
     assert isinstance(system, MIMOSystem)
     B, C = (
         part.gather(1, place[..., None].expand(*place.shape, part.shape[-1]))
         for part in (system.B, system.C.mT)
     )
-    return cast(S, MIMOSystem(exponents, B, C.mT, states, system.D, system.time))
+    return cast(S, replace(system, exponents=exponents, B=B, C=C.mT, states=states))
 
 
 def where(condition: Tensor, first: S, second: S) -> S:
@@ -65,17 +68,19 @@ def where(condition: Tensor, first: S, second: S) -> S:
     condition
         Shape ``(K,)``, as the batch shape of both; entries that no system uses are dropped.
     """
+    require_same_delay(first, second)
     column = condition[:, None]
     states = torch.cat([first.states * column, second.states * ~column], -1)
     exponents = torch.cat([first.exponents, second.exponents], -1)
     if isinstance(first, SISOSystem) and isinstance(second, SISOSystem):
         residues = torch.cat([first.residues, second.residues], -1)
         D = torch.where(condition, first.D, second.D)
-        return cast(S, compact(SISOSystem(exponents, residues, states, D, first.time)))
+        joined = replace(first, exponents=exponents, residues=residues, states=states, D=D)
+        return cast(S, compact(joined))
     assert isinstance(first, MIMOSystem) and isinstance(second, MIMOSystem)
     B, C = torch.cat([first.B, second.B], -2), torch.cat([first.C, second.C], -1)
     D = torch.where(condition[:, None, None], first.D, second.D)
-    return cast(S, compact(MIMOSystem(exponents, B, C, states, D, first.time)))
+    return cast(S, compact(replace(first, exponents=exponents, B=B, C=C, states=states, D=D)))
 
 
 def without_silent_modes(system: S) -> S:

@@ -13,6 +13,11 @@ REAL_TOLERANCE = 1e-9
 of its modulus (continuous): well above rounding, well below any frequency of a trained SSM."""
 
 
+DEADBEAT = -60.0
+"""Exponent that stands for a pole at 0, which has no logarithm: e^{-60} is nothing beside 1, and
+a difference of exponents is still the logarithm of a number."""
+
+
 def is_real(poles: Tensor) -> Tensor:
     """Say which poles lie on the real axis, up to rounding."""
     return poles.imag.abs() <= REAL_TOLERANCE * poles.abs()
@@ -22,6 +27,16 @@ def check_time(time: Any) -> None:
     """Raise unless it is one of the two words."""
     if time not in get_args(Time):
         raise InvalidArgumentError(f"time={time!r}; required: 'discrete' or 'continuous'")
+
+
+def check_delay(delay: Any, time: Time) -> None:
+    """Raise unless it is 0, or 1 in discrete time."""
+    if isinstance(delay, bool) or delay not in (0, 1):
+        raise InvalidArgumentError(f"delay={delay!r}; required: 0 or 1")
+    if delay and time == "continuous":
+        raise InvalidArgumentError(
+            "delay=1 in continuous time; required: 0; only samples can be one late"
+        )
 
 
 def finite_numbers(name: str, values: Any, device: torch.device | None = None) -> Tensor:
@@ -46,7 +61,7 @@ def finite_reals(name: str, values: Any, device: torch.device | None = None) -> 
     return tensor.real
 
 
-def check_poles(poles: Tensor, time: Time) -> Tensor:
+def check_poles(poles: Tensor) -> Tensor:
     """Return the poles, real ones exactly so; raise if one cannot stand for itself or its pair."""
     real = is_real(poles)
     lower = (poles.imag < 0) & ~real
@@ -54,10 +69,5 @@ def check_poles(poles: Tensor, time: Time) -> Tensor:
         raise InvalidArgumentError(
             f"pole {poles[lower][0].item():.6g} has a negative imaginary part; required: one entry "
             "per conjugate pair, its member with Im > 0; drop the other member"
-        )
-    if time == "discrete" and bool((poles == 0).any()):
-        raise InvalidArgumentError(
-            "a discrete pole is 0 (a pure delay); required: non-zero poles; put a direct term into "
-            "the feedthrough"
         )
     return torch.where(real, torch.complex(poles.real, torch.zeros_like(poles.real)), poles)

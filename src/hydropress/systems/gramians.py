@@ -99,7 +99,8 @@ def controllability_gramian(system: ModalSystem, horizon: float | None = None) -
     Parameters
     ----------
     horizon
-        If given, the sum or integral that defines P stops there.
+        If given, the sum or integral that defines P stops there: at so many samples of the impulse
+        response, with a delay one of the modes less.
 
     Returns
     -------
@@ -108,7 +109,8 @@ def controllability_gramian(system: ModalSystem, horizon: float | None = None) -
     """
     system.require_finite_norm(horizon)
     exponents, B, _ = all_mimo_modes(system)
-    return (B @ B.mH) * _uniform_gramian(exponents, system.time, horizon)
+    seen = system.horizon_of_modes(horizon)
+    return (B @ B.mH) * _uniform_gramian(exponents, system.time, seen)
 
 
 def observability_gramian(system: ModalSystem, horizon: float | None = None) -> Tensor:
@@ -118,7 +120,8 @@ def observability_gramian(system: ModalSystem, horizon: float | None = None) -> 
     """
     system.require_finite_norm(horizon)
     exponents, _, C = all_mimo_modes(system)
-    return (C.mH @ C) * _uniform_gramian(exponents, system.time, horizon).conj()
+    seen = system.horizon_of_modes(horizon)
+    return (C.mH @ C) * _uniform_gramian(exponents, system.time, seen).conj()
 
 
 def _uniform_gramian(exponents: Tensor, time: Time, horizon: float | None) -> Tensor:
@@ -168,7 +171,8 @@ def real_gramian_factors(
     Parameters
     ----------
     horizon
-        If given, the Gramians are those of the first samples or time units.
+        If given, the Gramians are those of the first samples or time units, as in
+        :func:`controllability_gramian`.
 
     Returns
     -------
@@ -182,7 +186,7 @@ def real_gramian_factors(
     """
     system.require_finite_norm(horizon)
     exponents, B, C = all_mimo_modes(system)
-    gramian = _uniform_gramian(exponents, system.time, horizon)
+    gramian = _uniform_gramian(exponents, system.time, system.horizon_of_modes(horizon))
     factor = _cholesky(exponents, gramian, system.time) if horizon is None else None
     controlling = _gramian_factor(B, gramian, factor)
     observing = _gramian_factor(C.mT, gramian, factor).conj()
@@ -195,7 +199,8 @@ def hankel_singular_values(system: ModalSystem, horizon: float | None = None) ->
     Parameters
     ----------
     horizon
-        If given, the time-limited ones: of the Gramians over that many samples or time units.
+        If given, the time-limited ones: of the Gramians over that many samples or time units, as
+        in :func:`controllability_gramian`.
 
     Returns
     -------

@@ -1,15 +1,19 @@
-r"""Conversions between modal systems and the objects of SciPy, python-control and pyMOR.
+r"""Conversions between modal systems and arrays or objects of SciPy, python-control and pyMOR.
 
 A converted system has the same impulse response h and transfer function, its feedthrough included.
-In discrete time the two sides write it differently.  Here the input acts at once, elsewhere one
-step later:
+All of these mean
 
-    here:       h[t] = C A^t B + D δ[t],
-    elsewhere:  h[0] = D',  h[t] = C' A^{t-1} B'   for  x[t+1] = A x[t] + B' u[t],
+    x[t+1] = A x[t] + B u[t],  y[t] = C x[t] + D u[t],  so that  h[0] = D,  h[t] = C A^{t-1} B,
 
-so that on the way out C' = C A and D' = D + C B, which inverts nothing, and on the way in each mode
-is divided by its pole, B = B' / a and D = D' - Σ c b.  A pole at 0, a pure delay, has no place
-here.  Continuous time is the same on both sides.
+in discrete time, and their systems come in with ``delay=1``: the modes are those of A, B and C, and
+D is D, which a reduction keeps.  In a system without a delay, as a layer has it, the modes act at
+once, h[t] = C A^t B + D δ[t]; it goes out with C A and D + C B in place of C and D, and
+:func:`~hydropress.systems.delay.with_delay` takes it from one form to the other.  Continuous time
+is the same everywhere.
+
+A must be diagonalisable, and be it barely.  Of poles at 0, pure delays, that leaves single ones, or
+of several inputs and outputs also equal ones side by side (rank A + their number = n).  A chain of
+them, z^{-2} and beyond, is refused like any other repeated pole; delay the input instead.
 
 A record keeps no sampling time: its unit of time is the sample.  Take it from the other library's
 object (``dt``, ``sampling_time``) and hand it back as ``dt``.
@@ -56,6 +60,72 @@ from hydropress.systems.textbook import (
 Array = NDArray[Any]
 
 
+# NumPy
+
+
+def from_arrays(A: Any, B: Any, C: Any, D: Any = None, *, time: Time) -> ModalSystem:
+    """Convert the matrices of x[t+1] = A x[t] + B u[t] or x' = A x + B u, y = C x + D u.
+
+    Parameters
+    ----------
+    A
+        Real, shape ``(n, n)``, or with leading batch axes ``(..., n, n)``; or the diagonal of a
+        diagonal A, complex, shape ``(n,)``, both members of every conjugate pair.
+    B
+        Shape ``(..., n)`` or ``(..., n, M)``; real, or complex beside a diagonal A.
+    C
+        Shape ``(..., n)`` or ``(..., P, n)``; the same.
+    D
+        Real, shape ``(...)`` or ``(..., P, M)``; zero if not given.
+    time
+        ``discrete`` or ``continuous``; never guessed from the values.
+
+    Returns
+    -------
+    ModalSystem
+        A :class:`SISOSystem` if M = P = 1, else a :class:`MIMOSystem`; of delay 1 in discrete time.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If shapes disagree, values are not finite or not real where they must be, a pole lacks its
+        conjugate, or poles are repeated or nearly (the modes cannot be told apart).
+
+    Warns
+    -----
+    IllConditionedWarning
+        If the eigenvectors of A have a condition above 10⁸: half the digits of the modes are lost.
+
+    Examples
+    --------
+    >>> from hydropress import reduce
+    >>> system = from_arrays([[0.9, 0.2], [-0.2, 0.9]], [1, 0], [0, 1], time="discrete")
+    >>> system.impulse_response(3).numpy().round(3).tolist()
+    [0.0, 0.0, -0.2]
+    >>> A, B, C, D = to_arrays(reduce(system, 1).system)
+    >>> A.shape, D.tolist()
+    ((1, 1), [[0.0]])
+    """
+    return from_matrices(A, B, C, D, time)
+
+
+def to_arrays(system: ModalSystem) -> tuple[Array, Array, Array, Array]:
+    """Convert one system to real A, B, C and D as :func:`from_arrays` takes them.
+
+    Returns
+    -------
+    A, B, C, D
+        float64, shapes ``(n, n)`` block diagonal, ``(n, M)``, ``(P, n)``, ``(P, M)``; a pair is the
+        block [[Re a, -Im a], [Im a, Re a]].
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the record holds a batch; index it first.
+    """
+    return to_matrices(system)
+
+
 # SciPy
 
 
@@ -76,10 +146,14 @@ def from_scipy(system: Any) -> ModalSystem:
     Raises
     ------
     InvalidArgumentError
-        If poles are repeated or nearly (the modes cannot be told apart), a discrete pole is 0, or
-        numbers are not real.
+        If poles are repeated or nearly (the modes cannot be told apart), or numbers are not real.
     MissingLibraryError
         If SciPy is not installed.
+
+    Warns
+    -----
+    IllConditionedWarning
+        As :func:`from_arrays`, of a state space.
 
     Notes
     -----
@@ -147,8 +221,7 @@ def from_sos(sections: Any) -> SISOSystem:
     Raises
     ------
     InvalidArgumentError
-        If the shape is another, an a0 is 0, poles are repeated or nearly, or a pole at 0 is not
-        cancelled by a zero at 0.
+        If the shape is another, an a0 is 0, or poles are repeated or nearly.
     """
     rows = finite_reals("sections", sections).numpy()
     if rows.ndim != 2 or rows.shape[1] != 6 or not rows[:, 3].all():

@@ -12,7 +12,7 @@ from hydropress.systems.arguments import (
     scalar_arguments,
     state_space_arguments,
 )
-from hydropress.systems.checks import check_time
+from hydropress.systems.checks import check_delay, check_time
 from hydropress.systems.kernels import modal_kernel
 from hydropress.systems.modes import Modes
 from hydropress.systems.moments import Time
@@ -31,7 +31,11 @@ class ModalSystem(Modes):
         discrete:    k[t] = Σ_i m_i Re(R_i e^{s_i t}),  t = 0, 1, …    pole a_i = e^{s_i}
         continuous:  k(t) = Σ_i m_i Re(R_i e^{s_i t}),  t ≥ 0          pole λ_i = s_i
 
-    and y = k * u + D u.  An entry stands for a conjugate pair (m = 2, the member with Im > 0), for
+    and y = k * u + D u, or with a delay of one sample (discrete time only)
+
+        k[0] = 0,  k[t] = Σ_i m_i Re(R_i e^{s_i (t - 1)}),  t = 1, 2, …
+
+    An entry stands for a conjugate pair (m = 2, the member with Im > 0), for
     one real pole (m = 1), or is empty (m = 0), which pads systems of different orders to one
     shape.  R_i is a scalar residue ρ_i (:class:`SISOSystem`) or of rank one, c_i b_iᵀ
     (:class:`MIMOSystem`).
@@ -49,19 +53,29 @@ class ModalSystem(Modes):
         Feedthrough, float64, shape ``(...)``, or ``(..., P, M)`` of a MIMO system.
     time
         ``discrete`` or ``continuous``.
+    delay
+        0, or in discrete time 1; one for the whole bank.
 
     Notes
     -----
-    In discrete time the input acts at once: x[t] = A x[t-1] + B u[t], y[t] = C x[t] + D u[t], as
-    in deep SSM layers.  The form x[t+1] = A x[t] + B u[t] has the same k = C A^t B one step later;
-    its norm, Gramians and reductions are the same.
+    Without a delay the input acts at once, x[t] = A x[t-1] + B u[t], y[t] = C x[t] + D u[t], as in
+    deep SSM layers.  With it the system is the control engineer's, x[t+1] = A x[t] + B u[t], whose
+    k[t] = C A^{t-1} B never meets D: norms and Gramians are those of the same A, B, C, reductions
+    keep D.  A pole at 0, whose response is one sample, is legal then only: elsewhere it is a part
+    of D.  :func:`~hydropress.systems.delay.with_delay` converts; no function takes both kinds at
+    once.
     """
 
     D: Tensor
 
     @staticmethod
     def siso(
-        poles: Any, residues: Any, feedthrough: Any = None, *, time: Time = "discrete"
+        poles: Any,
+        residues: Any,
+        feedthrough: Any = None,
+        *,
+        time: Time = "discrete",
+        delay: int = 0,
     ) -> "SISOSystem":
         """Build a bank of scalar systems from poles and residues.
 
@@ -69,25 +83,29 @@ class ModalSystem(Modes):
         ----------
         poles
             Array or tensor, shape ``(..., n)``: one entry per real pole or per conjugate pair (the
-            member with Im > 0).  Discrete poles a ≠ 0, or continuous poles λ.
+            member with Im > 0).  Discrete poles a, not 0 without a delay, or continuous poles λ.
         residues
             ρ, shape ``(..., n)``; a real pole's residue is real.
         feedthrough
             D, shape ``(...)``; zero if not given.
         time
             ``discrete`` or ``continuous``; never guessed from the values.
+        delay
+            1 if the modes act one sample late, as in x[t+1] = A x[t] + B u[t].
 
         Raises
         ------
         InvalidArgumentError
             If shapes disagree, values are not finite numbers, a pole has Im < 0, a real pole has a
-            complex residue or a discrete pole is zero.
+            complex residue or a discrete pole is zero without a delay.
         """
-        exponents, residue, states, D = scalar_arguments(poles, residues, feedthrough, time)
-        return ModalSystem.from_exponents(exponents, residue, states, D, time=time)
+        exponents, residue, states, D = scalar_arguments(poles, residues, feedthrough, time, delay)
+        return ModalSystem.from_exponents(exponents, residue, states, D, time=time, delay=delay)
 
     @staticmethod
-    def mimo(poles: Any, B: Any, C: Any, D: Any = None, *, time: Time = "discrete") -> "MIMOSystem":
+    def mimo(
+        poles: Any, B: Any, C: Any, D: Any = None, *, time: Time = "discrete", delay: int = 0
+    ) -> "MIMOSystem":
         """Build systems of several inputs and outputs, with residues c_i b_iᵀ.
 
         Parameters
@@ -98,15 +116,15 @@ class ModalSystem(Modes):
             Complex, shapes ``(..., n, M)`` and ``(..., P, n)``; of a real pole c bᵀ is real.
         D
             Real, shape ``(..., P, M)``; zero if not given.
-        time
-            ``discrete`` or ``continuous``.
+        time, delay
+            As in :meth:`siso`.
 
         Raises
         ------
         InvalidArgumentError
             As in :meth:`siso`.
         """
-        return MIMOSystem(*mimo_arguments(poles, B, C, D, time), time)
+        return MIMOSystem(*mimo_arguments(poles, B, C, D, time, delay), time, delay)
 
     @staticmethod
     def from_exponents(
@@ -116,6 +134,7 @@ class ModalSystem(Modes):
         feedthrough: Any = None,
         *,
         time: Time = "discrete",
+        delay: int = 0,
     ) -> "SISOSystem":
         """Build a bank of scalar systems from what it stores; nothing is checked.
 
@@ -127,11 +146,11 @@ class ModalSystem(Modes):
         else:
             D = torch.as_tensor(feedthrough, dtype=torch.float64, device=exponents.device)
             D = D.expand(batch)
-        return SISOSystem(exponents, residues, states, D, time)
+        return SISOSystem(exponents, residues, states, D, time, delay)
 
     @staticmethod
     def from_state_space(
-        A: Any, B: Any, C: Any, D: Any = None, *, time: Time = "discrete"
+        A: Any, B: Any, C: Any, D: Any = None, *, time: Time = "discrete", delay: int = 0
     ) -> "ModalSystem":
         """Build systems from real state-space matrices.
 
@@ -140,6 +159,10 @@ class ModalSystem(Modes):
         A, B, C, D
             Real, shapes ``(..., n, n)``, ``(..., n)`` or ``(..., n, M)``, ``(..., n)`` or
             ``(..., P, n)``, and ``(...)`` or ``(..., P, M)``.
+        time
+            ``discrete`` or ``continuous``.
+        delay
+            In discrete time 0 for x[t] = A x[t-1] + B u[t], 1 for x[t+1] = A x[t] + B u[t].
 
         Returns
         -------
@@ -149,13 +172,20 @@ class ModalSystem(Modes):
         Raises
         ------
         InvalidArgumentError
-            If shapes disagree, values are not finite real numbers, or A is not diagonalisable, or
-            so nearly not that its modes cannot be told apart.
+            If shapes disagree, values are not finite real numbers, A is not diagonalisable, or so
+            nearly not that its modes cannot be told apart, or it has a pole at 0 without a delay.
+
+        Warns
+        -----
+        IllConditionedWarning
+            If the eigenvectors of A have a condition above 10⁸.
         """
         check_time(time)
+        check_delay(delay, time)
         matrix, column, row, direct = state_space_arguments(A, B, C, D)
         poles, modal_B, modal_C = diagonalize(matrix, column, row)
-        return pack(exponents_of(poles, time), modal_B, modal_C, direct, time=time)
+        exponents = exponents_of(poles, time, delay)
+        return pack(exponents, modal_B, modal_C, direct, time=time, delay=delay)
 
     @abstractmethod
     def __getitem__(self, index: Any) -> Self:
@@ -167,7 +197,7 @@ class ModalSystem(Modes):
 
     @abstractmethod
     def impulse_response(self, length: int, *, step: float = 1.0) -> Tensor:
-        """Sample the kernel, without D.
+        """Sample the kernel, without D; with a delay its first sample is 0.
 
         Parameters
         ----------
@@ -187,7 +217,8 @@ class ModalSystem(Modes):
     def transfer_function(self, points: Any) -> Tensor:
         """Evaluate G at points of the z-plane or s-plane, D included.
 
-        G(z) = D + Σ over all poles of R / (1 - a/z), or G(s) = D + Σ R / (s - λ).
+        G(z) = D + Σ over all poles of R / (1 - a/z), with a delay R / (z - a), or
+        G(s) = D + Σ R / (s - λ).
 
         Parameters
         ----------
@@ -202,12 +233,12 @@ class ModalSystem(Modes):
         Raises
         ------
         InvalidArgumentError
-            If a point is a pole, not finite, or 0 in discrete time.
+            If a point is a pole, not finite, or 0 in discrete time without a delay.
         """
 
     @abstractmethod
     def to_state_space(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return a real state-space realisation of one system.
+        """Return a real state-space realisation of one system, in the form that its delay says.
 
         Returns
         -------
@@ -231,7 +262,7 @@ class SISOSystem(ModalSystem):
         ρ, complex128, shape ``(..., n)``.
     D
         float64, shape ``(...)``.
-    exponents, states, time
+    exponents, states, time, delay
         See :class:`ModalSystem`.
     """
 
@@ -240,6 +271,7 @@ class SISOSystem(ModalSystem):
     states: Tensor
     D: Tensor
     time: Time
+    delay: int = 0
 
     def __getitem__(self, index: Any) -> "SISOSystem":
         return replace(
@@ -263,7 +295,8 @@ class SISOSystem(ModalSystem):
 
     def impulse_response(self, length: int, *, step: float = 1.0) -> Tensor:
         exponents = self.exponents if self.time == "discrete" else self.exponents * step
-        return modal_kernel(exponents, self.residues * self.states, length)
+        kernel = modal_kernel(exponents, self.residues * self.states, max(0, length - self.delay))
+        return _late(kernel, self.delay)[..., :length]
 
     def transfer_function(self, points: Any) -> Tensor:
         direct, mirrored = self.mode_responses(points)
@@ -289,7 +322,7 @@ class MIMOSystem(ModalSystem):
         c, complex128, shape ``(..., P, n)``.
     D
         float64, shape ``(..., P, M)``.
-    exponents, states, time
+    exponents, states, time, delay
         See :class:`ModalSystem`.
     """
 
@@ -299,6 +332,7 @@ class MIMOSystem(ModalSystem):
     states: Tensor
     D: Tensor
     time: Time
+    delay: int = 0
 
     @property
     def num_inputs(self) -> int:
@@ -338,11 +372,13 @@ class MIMOSystem(ModalSystem):
         )
 
     def impulse_response(self, length: int, *, step: float = 1.0) -> Tensor:
-        steps = step * torch.arange(length, dtype=torch.float64, device=self.D.device)
-        if self.time == "discrete":
-            steps = torch.arange(length, dtype=torch.float64, device=self.D.device)
+        count = max(0, length - self.delay)
+        steps = torch.arange(count, dtype=torch.float64, device=self.D.device)
+        if self.time == "continuous":
+            steps = step * steps
         modes = self.states[..., None] * torch.exp(self.exponents[..., None] * steps)
-        return torch.einsum("...pn,...nl,...nm->...pml", self.C, modes, self.B).real
+        kernel = torch.einsum("...pn,...nl,...nm->...pml", self.C, modes, self.B).real
+        return _late(kernel, self.delay)[..., :length]
 
     def transfer_function(self, points: Any) -> Tensor:
         total = self.D[..., None, :, :].to(torch.complex128)
@@ -356,15 +392,28 @@ class MIMOSystem(ModalSystem):
         return (*realize(self.poles, self.states, self.B, self.C), self.D)
 
 
-def pack(exponents: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time) -> ModalSystem:
+def _late(kernel: Tensor, delay: int) -> Tensor:
+    """Return samples with so many zeros before them."""
+    return torch.cat([kernel.new_zeros(*kernel.shape[:-1], delay), kernel], -1) if delay else kernel
+
+
+def pack(
+    exponents: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time, delay: int = 0
+) -> ModalSystem:
     """Do as :func:`pack_mimo_modes`, and make a :class:`SISOSystem` if M = P = 1."""
     if D.shape[-2:] == (1, 1):
-        return pack_modes(exponents, B[..., 0] * C[..., 0, :], D[..., 0, 0], time=time)
-    return pack_mimo_modes(exponents, B, C, D, time=time)
+        residues = B[..., 0] * C[..., 0, :]
+        return pack_modes(exponents, residues, D[..., 0, 0], time=time, delay=delay)
+    return pack_mimo_modes(exponents, B, C, D, time=time, delay=delay)
 
 
 def pack_modes(
-    exponents: Tensor, residues: Tensor, feedthrough: Tensor | None = None, *, time: Time
+    exponents: Tensor,
+    residues: Tensor,
+    feedthrough: Tensor | None = None,
+    *,
+    time: Time,
+    delay: int = 0,
 ) -> SISOSystem:
     """Turn all n modes of scalar systems into one entry per pair or real pole.
 
@@ -388,11 +437,11 @@ def pack_modes(
     chosen = residues.gather(-1, index)
     chosen = torch.where(states == 1, chosen.real.to(chosen.dtype), chosen)
     chosen = torch.where(states == 0, torch.zeros_like(chosen), chosen)
-    return ModalSystem.from_exponents(packed, chosen, states, feedthrough, time=time)
+    return ModalSystem.from_exponents(packed, chosen, states, feedthrough, time=time, delay=delay)
 
 
 def pack_mimo_modes(
-    exponents: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time
+    exponents: Tensor, B: Tensor, C: Tensor, D: Tensor, *, time: Time, delay: int = 0
 ) -> MIMOSystem:
     """Do the same for systems with residues c_i b_iᵀ.
 
@@ -410,4 +459,4 @@ def pack_mimo_modes(
     for part in (inputs, outputs.mT):
         kept = torch.where(real, part.real.to(part.dtype), part)
         parts.append(torch.where(empty, torch.zeros_like(kept), kept))
-    return MIMOSystem(packed, parts[0], parts[1].mT, states, D, time)
+    return MIMOSystem(packed, parts[0], parts[1].mT, states, D, time, delay)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError, UnstableSystemError
-from hydropress.systems.checks import finite_numbers
+from hydropress.systems.checks import DEADBEAT, finite_numbers
 from hydropress.systems.moments import Time, wrap_phase
 
 
@@ -19,11 +19,14 @@ class Modes(ABC):
     exponents: Tensor
     states: Tensor
     time: Time
+    delay: int
 
     @property
     def poles(self) -> Tensor:
         """Discrete poles a or continuous poles λ, complex128, shape ``(..., n)``; 0 if empty."""
         poles = torch.exp(self.exponents) if self.time == "discrete" else self.exponents
+        if self.delay:
+            poles = torch.where(self.exponents.real <= DEADBEAT, torch.zeros_like(poles), poles)
         poles = torch.where(self.states == 1, torch.complex(poles.real, 0 * poles.real), poles)
         return torch.where(self.states > 0, poles, torch.zeros_like(poles))
 
@@ -76,6 +79,10 @@ class Modes(ABC):
                 f"horizon={horizon!r}; required: a positive {kind}, or None for infinite"
             )
 
+    def horizon_of_modes(self, horizon: float | None) -> float | None:
+        """Return how much of the modes a horizon sees: one sample less if they act one late."""
+        return horizon if horizon is None else horizon - self.delay
+
     def require_one(self) -> None:
         """Raise if the record holds a batch."""
         if self.batch_shape != ():
@@ -84,7 +91,10 @@ class Modes(ABC):
             )
 
     def mode_responses(self, points: Any) -> tuple[Tensor, Tensor]:
-        """Return each mode's transform and its conjugate's, ``(..., n, K)`` each, times m/2."""
+        """Return each mode's transform and its conjugate's, ``(..., n, K)`` each, times m/2.
+
+        That is z^{-delay} / (1 - a/z), or 1 / (s - λ).
+        """
         point = finite_numbers("points of a transfer function", points, self.exponents.device)
         if point.ndim != 1:
             raise InvalidArgumentError(
@@ -92,9 +102,16 @@ class Modes(ABC):
             )
         half = (self.states / 2)[..., None]
         both: list[Tensor] = []
-        for exponents in (self.exponents, self.exponents.conj()):
+        origin = point == 0 if self.delay else torch.zeros_like(point, dtype=torch.bool)
+        logarithm = torch.log(torch.where(origin, torch.ones_like(point), point))
+        pole = self.poles
+        modes = (self.exponents, pole), (self.exponents.conj(), pole.conj())
+        for exponents, pole in modes:
             if self.time == "discrete":
-                terms = -1 / torch.expm1(wrap_phase(exponents[..., None] - torch.log(point)))
+                terms = -1 / torch.expm1(wrap_phase(exponents[..., None] - logarithm))
+                if self.delay:
+                    at_origin = -1 / torch.where(half > 0, pole[..., None], 1)
+                    terms = torch.where(origin, at_origin, terms / point)
             else:
                 terms = 1 / (point - exponents[..., None])
             both.append(torch.where(half > 0, half * terms, torch.zeros_like(terms)))
@@ -103,6 +120,6 @@ class Modes(ABC):
             worst = point.expand_as(both[0])[~valued][0].item()
             raise InvalidArgumentError(
                 f"the transfer function has no finite value at {worst:.6g}; required: points that "
-                "are no poles, nor 0 in discrete time"
+                "are no poles, nor 0 in discrete time without a delay"
             )
         return both[0], both[1]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
+from hydropress.systems.delay import require_same_delay
 from hydropress.systems.gramians import all_mimo_modes, all_modes, controllability_factor
 from hydropress.systems.kernels import modal_kernel
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
@@ -43,6 +44,7 @@ def _require_comparable(first: ModalSystem, second: ModalSystem, horizon: float 
         raise InvalidArgumentError(
             f"a {first.time}-time and a {second.time}-time system; required: the same time"
         )
+    require_same_delay(first, second)
     try:
         torch.broadcast_shapes(first.batch_shape, second.batch_shape)
     except RuntimeError as error:
@@ -62,7 +64,7 @@ def h2_inner_product(
     Parameters
     ----------
     first, second
-        Banks of broadcastable batch shapes.
+        Banks of broadcastable batch shapes and the same delay.
     horizon
         Number of samples L or duration T; ``None`` for infinite.
 
@@ -76,9 +78,10 @@ def h2_inner_product(
     UnstableSystemError
         If a pole does not decay and no horizon is given.
     InvalidArgumentError
-        If the systems differ in time or shape, or the horizon is not positive.
+        If the systems differ in time, delay or shape, or the horizon is not positive.
     """
     _require_comparable(first, second, horizon)
+    horizon = first.horizon_of_modes(horizon)
     if isinstance(first, SISOSystem) and isinstance(second, SISOSystem):
         left = (first.residues * first.states)[..., :, None]
         right = (second.residues * second.states)[..., None, :]
@@ -112,10 +115,10 @@ def _concatenate_difference(full: ModalSystem, reduced: ModalSystem) -> ModalSys
     D = full.D - reduced.D
     if isinstance(full, MIMOSystem) and isinstance(reduced, MIMOSystem):
         B, C = join(full.B, reduced.B, -2), join(full.C, -reduced.C)
-        return MIMOSystem(exponents, B, C, states, D, full.time)
+        return MIMOSystem(exponents, B, C, states, D, full.time, full.delay)
     assert isinstance(full, SISOSystem) and isinstance(reduced, SISOSystem)
     residues = join(full.residues, -reduced.residues)
-    return SISOSystem(exponents, residues, states, D, full.time)
+    return SISOSystem(exponents, residues, states, D, full.time, full.delay)
 
 
 def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
@@ -124,7 +127,8 @@ def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
     Parameters
     ----------
     horizon
-        Number of samples L or duration T; ``None`` for infinite.
+        Number of samples L or duration T; ``None`` for infinite.  With a delay the first of the
+        samples is 0.
 
     Returns
     -------
@@ -152,7 +156,8 @@ def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
     system.require_finite_norm(horizon)
     if isinstance(system, MIMOSystem):
         flat = system.reshape(-1)
-        norms = [_mimo_norm(flat[index], horizon) for index in range(len(flat.D))]
+        seen = system.horizon_of_modes(horizon)
+        norms = [_mimo_norm(flat[index], seen) for index in range(len(flat.D))]
         if not norms:
             return flat.D.new_zeros(system.batch_shape)
         return torch.stack(norms).reshape(system.batch_shape)

@@ -3,6 +3,7 @@
 Both ways in the variable of the textbooks, z or s, for G(z) = D + C (zI - A)⁻¹ B.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,11 +90,26 @@ def _in_pairs(name: str, values: Any) -> Array:
     return torch.cat([upper, upper.conj(), given.real[real]]).resolve_conj().numpy()
 
 
-def repeated_pole(pole: complex) -> InvalidArgumentError:
-    """Return the error that names a pole that does not stand alone."""
+def repeated_pole(
+    pole: complex, condition: float = math.inf, largest: float | None = None
+) -> InvalidArgumentError:
+    """Return the error that names a pole that does not stand alone.
+
+    Parameters
+    ----------
+    condition, largest
+        Norm of the largest mode over that of their sum, infinite for equal poles, and the largest
+        that is taken.
+    """
+    limit = "" if largest is None else f" (below {largest:.0e})"
+    remedy = (
+        "delay the input instead of the system"
+        if pole == 0
+        else "move them apart by a small part of their distance to the boundary"
+    )
     return InvalidArgumentError(
-        f"pole {pole:.6g} is repeated, or nearly; required: poles that stand apart, since a sum of "
-        "modes holds no t a^t; move them apart by a small part of their distance to the boundary"
+        f"pole {pole:.6g} is repeated, or nearly: its modes have condition {condition:.1e}; "
+        f"required: poles that stand apart{limit}, since a sum of modes holds no t a^t; {remedy}"
     )
 
 

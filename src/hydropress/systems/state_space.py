@@ -1,15 +1,21 @@
 """Between real state-space matrices and modes, as plain tensors."""
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
 
-from hydropress.errors import InvalidArgumentError
+from hydropress.errors import IllConditionedWarning, InvalidArgumentError
+from hydropress.systems.checks import DEADBEAT
 from hydropress.systems.moments import Time, wrap_phase
 
 LARGEST_CONDITION = 1e12
 """Of the eigenvectors of A: beyond it four digits or fewer are left of the modes."""
+
+NOTED_CONDITION = 1e8
+"""Beyond it half the digits of the modes are lost, and a warning says so; so have those of a double
+pole, which rounding splits."""
 
 _MOST_SWEEPS = 50
 """Over the states; badly scaled matrices of order 300 need about ten."""
@@ -62,39 +68,56 @@ def diagonalize(A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor
     ------
     InvalidArgumentError
         If A is not diagonalisable, or so nearly not that its modes cannot be told apart.
+
+    Warns
+    -----
+    IllConditionedWarning
+        If the eigenvectors have a condition above ``NOTED_CONDITION``.
     """
     scales = balance(A)
     B, C = B / scales[..., None], C * scales[..., None, :]
     poles, vectors = torch.linalg.eig(A * scales[..., None, :] / scales[..., None])
     if A.shape[-1]:
-        condition = torch.linalg.cond(vectors)
-        if not bool((condition < LARGEST_CONDITION).all()):
+        condition = torch.linalg.cond(vectors).nan_to_num(nan=math.inf).max().item()
+        if not condition < LARGEST_CONDITION:
             raise InvalidArgumentError(
-                f"A has eigenvectors of condition {condition.max().item():.1e}; required: a "
-                f"diagonalisable A (below {LARGEST_CONDITION:.0e}); perturb or block-reduce its "
-                "repeated poles"
+                f"A has eigenvectors of condition {condition:.1e}; required: a diagonalisable A "
+                f"(below {LARGEST_CONDITION:.0e}), since a sum of modes holds no t a^t; perturb or "
+                "block-reduce its repeated poles, or if these are at 0, a chain of delays, delay "
+                "the input instead"
+            )
+        if condition > NOTED_CONDITION:
+            warnings.warn(
+                f"A has eigenvectors of condition {condition:.1e}: its modes may carry the "
+                "rounding of its entries as many times over; look for repeated poles",
+                IllConditionedWarning,
+                stacklevel=3,
             )
     modal_B = torch.linalg.solve(vectors, B.to(poles.dtype))
     return poles, modal_B, C.to(poles.dtype) @ vectors
 
 
-def exponents_of(poles: Tensor, time: Time) -> Tensor:
+def exponents_of(poles: Tensor, time: Time, delay: int = 0) -> Tensor:
     """Return the logarithms of discrete poles, or continuous poles as they are.
+
+    A pole at 0 has the response ρ 0^{t-1}, the sample ρ at t = 1, and the exponent ``DEADBEAT``.
 
     Raises
     ------
     InvalidArgumentError
-        If a discrete pole is zero.
+        If a discrete pole is zero, unless the delay is 1.
     """
     if time == "continuous":
         return poles
-    if bool((poles == 0).any()):
+    zero = poles == 0
+    if delay == 0 and bool(zero.any()):
         raise InvalidArgumentError(
             "a discrete pole is 0 (a pure delay); required: non-zero poles; put a direct term into "
-            "the feedthrough"
+            "the feedthrough, or give the system of x[t+1] = A x[t] + B u[t] with delay=1"
         )
     # The logarithm of a real pole below zero lies at +π, whatever the sign of its imaginary zero.
-    exponents = torch.log(poles)
+    exponents = torch.log(torch.where(zero, torch.ones_like(poles), poles))
+    exponents = torch.where(zero, torch.full_like(exponents, DEADBEAT), exponents)
     return torch.where(
         poles.imag == 0, torch.complex(exponents.real, exponents.imag.abs()), exponents
     )

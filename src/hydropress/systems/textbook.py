@@ -1,7 +1,6 @@
 """Between the record and the textbooks' matrices, polynomials and zeros.
 
-In discrete time these say x[t+1] = A x[t] + B u[t], y[t] = C x[t] + D u[t], so that the input acts
-one step later than in the record; the input-output behaviour is kept.
+In discrete time these say x[t+1] = A x[t] + B u[t], y[t] = C x[t] + D u[t]: records of delay 1.
 """
 
 from collections.abc import Sequence
@@ -14,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.systems.checks import finite_reals
-from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem, pack, pack_modes
+from hydropress.systems.arguments import diagonal_arguments
+from hydropress.systems.checks import DEADBEAT, check_time, finite_reals
+from hydropress.systems.delay import with_delay
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem, pack_modes
 from hydropress.systems.moments import Time
 from hydropress.systems.norms import h2_norm
 from hydropress.systems.rational import (
@@ -25,28 +26,31 @@ from hydropress.systems.rational import (
     find_zeros,
     repeated_pole,
 )
-from hydropress.systems.state_space import LARGEST_CONDITION, diagonalize, exponents_of
+from hydropress.systems.state_space import LARGEST_CONDITION, exponents_of
 
 Array = NDArray[Any]
 
-FASTEST_POLE = 1e-8
-"""|a| up to which a discrete pole counts as a delay: beside ρ = h[1] / a half the digits of
-h[0] = D + Σ ρ are lost there, and rounding leaves a computed zero pole below it."""
-
 MOST_CANCELLATION = 1e7
-"""Largest norm of a mode of a transfer function over that of the whole: nine digits are left, and
-a double root of a polynomial, which is known to half its digits, gives 10⁸."""
+"""Largest condition of the modes of a transfer function, the norm of one over that of the whole:
+nine digits are left, and a double root of a polynomial, known to half its digits, gives 10⁸."""
 
 
 def from_matrices(A: Any, B: Any, C: Any, D: Any, time: Time) -> ModalSystem:
-    """Build a system from real matrices ``(n, n)``, ``(n, M)``, ``(P, n)``, ``(P, M)``."""
-    matrices = zip("ABCD", (A, B, C, D), strict=True)
-    A, B, C, D = (finite_reals(name, np.array(values)) for name, values in matrices)
-    poles, modal_B, modal_C = diagonalize(A, B, C)
-    if time == "discrete":
-        modal_B = modal_B / _without_delays(poles)[:, None]
-        D = D - (modal_C @ modal_B).real
-    return pack(exponents_of(poles, time), modal_B, modal_C, D, time=time)
+    """Build systems from real matrices ``(n, n)``, ``(n, M)``, ``(P, n)``, ``(P, M)``.
+
+    Or from all n poles ``(n,)`` of a diagonal A, with complex B and C.
+    """
+    check_time(time)
+    A, B, C = (_copied(name, values) for name, values in zip("ABC", (A, B, C), strict=True))
+    D = None if D is None else _copied("D", D)
+    delay = _delay_of(time)
+    if A.ndim != 1:
+        return ModalSystem.from_state_space(A, B, C, D, time=time, delay=delay)
+    poles, inputs, outputs, direct = diagonal_arguments(A, B, C, D)
+    if direct.shape == (1, 1):
+        residues = inputs[:, 0] * outputs[0]
+        return ModalSystem.siso(poles, residues, direct[0, 0], time=time, delay=delay)
+    return ModalSystem.mimo(poles, inputs, outputs, direct, time=time, delay=delay)
 
 
 def from_zeros(function: ZerosPolesGain, time: Time) -> SISOSystem:
@@ -59,10 +63,8 @@ def from_zeros(function: ZerosPolesGain, time: Time) -> SISOSystem:
     pole, residue, gain = expand(ZerosPolesGain(zeros, poles, gain))
     pole, residue = torch.as_tensor(pole), torch.as_tensor(residue)
     direct = torch.tensor(gain, dtype=torch.float64)
-    if time == "discrete":
-        residue = residue / _without_delays(pole)
-        direct = direct - residue.sum().real
-    system = pack_modes(exponents_of(pole, time), residue, direct, time=time)
+    delay = _delay_of(time)
+    system = pack_modes(exponents_of(pole, time, delay), residue, direct, time=time, delay=delay)
     _require_apart(system)
     return system
 
@@ -86,18 +88,16 @@ def from_entries(
         torch.cat([entry.states for _, _, entry in flat]),
         torch.stack([entry.D for _, _, entry in flat]).reshape(P, M),
         time,
+        _delay_of(time),
     )
 
 
 def to_matrices(system: ModalSystem) -> tuple[Array, Array, Array, Array]:
     """Return real A, B, C and D of one system."""
+    if system.time == "discrete":
+        system = with_delay(system, 1)
     A, B, C, D = (matrix.detach().cpu().numpy() for matrix in system.to_state_space())
-    if system.time == "continuous":
-        return A, B, C, D
-    first = D + C @ B
-    rounding = np.finfo(float).eps * (len(A) + 1) * (abs(D) + abs(C) @ abs(B))
-    # A strictly proper system came in with D = -C B; what rounding leaves of it is no feedthrough.
-    return A, B, C @ A, np.where(abs(first) <= rounding, 0.0, first)
+    return A, B, C, D
 
 
 def to_zeros(system: ModalSystem) -> ZerosPolesGain:
@@ -148,18 +148,21 @@ def sampling_time(system: ModalSystem, dt: float | None) -> float:
     return 1.0 if dt is None else dt
 
 
+def _copied(name: str, values: Any) -> Array:
+    try:
+        return np.array(values)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"{name} is no array ({error}); required: numbers in rows of one length"
+        ) from error
+
+
 def _unit(index: int, size: int) -> Tensor:
     return torch.eye(size, dtype=torch.complex128)[index]
 
 
-def _without_delays(poles: Tensor) -> Tensor:
-    delays = int((poles.abs() <= FASTEST_POLE).sum())
-    if delays:
-        raise InvalidArgumentError(
-            f"{delays} discrete pole(s) at 0 (up to {FASTEST_POLE:.0e}), pure delays; required: "
-            "non-zero poles; take the delays out of the system and delay its input instead"
-        )
-    return poles
+def _delay_of(time: Time) -> int:
+    return 1 if time == "discrete" else 0
 
 
 def _require_apart(system: SISOSystem) -> None:
@@ -170,7 +173,8 @@ def _require_apart(system: SISOSystem) -> None:
     if not bool((system.residues != 0).any()):
         return
     slowest = float((-system.decay).max())
-    shift = 0.0 if slowest < 0 else slowest + float(system.exponents.abs().max())
+    sizes = torch.where(system.exponents.real > DEADBEAT, system.exponents.abs(), 0.0)
+    shift = 0.0 if slowest < 0 else slowest + float(sizes.max())
     damped = replace(system, exponents=system.exponents - (shift or 0.0))
     single = replace(
         damped,
@@ -179,6 +183,7 @@ def _require_apart(system: SISOSystem) -> None:
         states=damped.states[:, None],
         D=damped.D.expand(damped.num_poles),
     )
-    modes = h2_norm(single)
-    if not bool((modes <= MOST_CANCELLATION * h2_norm(damped)).all()):
-        raise repeated_pole(system.poles[int(modes.argmax())].item())
+    modes, whole = h2_norm(single), h2_norm(damped)
+    if not bool((modes <= MOST_CANCELLATION * whole).all()):
+        condition = float(modes.max() / whole)
+        raise repeated_pole(system.poles[int(modes.argmax())].item(), condition, MOST_CANCELLATION)
