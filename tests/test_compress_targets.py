@@ -229,7 +229,7 @@ def test_what_all_states_do_not_help_is_counted():
     # than its channels may be.
     network = tiny_model(4)
     with torch.no_grad():
-        network.blocks[0].mix.linear.weight.mul_(30)
+        network.get_parameter("blocks.0.mix.linear.weight").mul_(30)
     arguments: dict[str, Any] = {"method": "modal", "calibration": sequences(16)}
     result = compress(network, tolerance=0.6, **arguments)
     first, second = output_errors(result.model, network, sequences(16)[-4:])
@@ -333,7 +333,7 @@ def test_a_plan_of_any_target_gives_the_same_model_again(
         with torch.no_grad():
             return 1 - float((other(fresh) - wanted).square().mean().sqrt())
 
-    metric = {"metric": closeness} if "max_drop" in target else {}
+    metric: dict[str, Any] = {"metric": closeness} if "max_drop" in target else {}
     result = compress(network, **target, **metric, method=method, calibration=sequences(16))
     result.plan.save(tmp_path / "plan.json")
     again = compress(

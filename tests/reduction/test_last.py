@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import oracles
 from hydropress.errors import UnstableSystemError
+from hydropress.reduction import registry
 from hydropress.reduction.last import last_method, last_scores
 from hydropress.reduction.reduce import reduce
-from hydropress.reduction.registry import method_names, register_method
 from hydropress.systems.modal import MIMOSystem, ModalSystem
 from reduction.mimo import as_mimo, mimo_bank, only_mode
 from strategies import bank, build, modal_banks, s4d_bank
@@ -93,17 +93,17 @@ def test_two_directions_by_hand():
     assert last_scores(layer).tolist() == pytest.approx([26 * 16])
 
 
-def test_the_two_directions_of_a_layer_can_be_told_to_reduce():
+def test_the_two_directions_of_a_layer_can_be_told_to_reduce(monkeypatch):
     # Norms of c: (4, 0) and (3, 2); b = 1, |a| = 0.5.  As plain outputs 4² + 0 against 3² + 2², as
     # two directions ((4 + 0) / 2)² against ((3 + 2) / 2)².
     layer = ModalSystem.mimo([0.5, -0.5], B=[[1.0], [1.0]], C=[[4.0, 3.0], [0.0, 2.0]])
     assert last_scores(layer).tolist() == pytest.approx([16 * 4, 13 * 4])
     assert last_scores(layer, directions=2).tolist() == pytest.approx([4 * 4, 6.25 * 4])
-    name = "last of two directions"
-    if name not in method_names():
-        register_method(name, partial(last_method, directions=2))
+    monkeypatch.setattr(registry, "_METHODS", {})
+    registry.register_method("last", last_method)
+    registry.register_method("both ways", partial(last_method, directions=2))
     assert reduce(layer, 1, "last").system.poles.real.item() == pytest.approx(0.5)
-    assert reduce(layer, 1, name).system.poles.real.item() == pytest.approx(-0.5)
+    assert reduce(layer, 1, "both ways").system.poles.real.item() == pytest.approx(-0.5)
 
 
 def test_equal_directions_are_one():
