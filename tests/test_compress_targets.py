@@ -182,8 +182,9 @@ def test_tolerance_holds_in_the_compressed_network(method):
     result = tolerated(method)
     assert result.plan.allocation == "tolerance"
     assert result.above_tolerance == {}
-    # On the last quarter of the sequences, which no fit has seen.
-    for errors in output_errors(result.model, model(), sequences(16)[-4:]):
+    # On the last quarter of the sequences, which no fit has seen; on all where nothing is fitted.
+    data = sequences(16)[-4:] if method == "h2" else sequences(16)
+    for errors in output_errors(result.model, model(), data):
         assert float(errors.max()) <= tolerance * 1.001  # single precision, other sums
     assert states(result.model) < states(model())
 
@@ -232,17 +233,17 @@ def test_what_all_states_do_not_help_is_counted():
         network.get_parameter("blocks.0.mix.linear.weight").mul_(30)
     arguments: dict[str, Any] = {"method": "modal", "calibration": sequences(16)}
     result = compress(network, tolerance=0.6, **arguments)
-    first, second = output_errors(result.model, network, sequences(16)[-4:])
+    first, second = output_errors(result.model, network, sequences(16))
     assert float(first.max()) <= 0.6
     above = second > 0.6
     assert result.above_tolerance == {"blocks.1.ssm": int(above.sum())}
     assert 0 < int(above.sum()) < 4
     # With all states there, the same channels exceed it, by at least as much.
-    layers = (result.plan.layers[0], replace(result.plan.layers[1], orders=((8,) * 4,)))
+    last = result.plan.layers[1]
+    layers = (result.plan.layers[0], replace(last, orders=last.full))
     whole = compress(network, plan=replace(result.plan, layers=layers), **arguments)
-    errors = output_errors(whole.model, network, sequences(16)[-4:])[1]
+    errors = output_errors(whole.model, network, sequences(16))[1]
     assert bool((errors[above] >= second[above] * 0.999).all())
-    assert bool((second[above] > 0.6).all())
 
 
 @pytest.mark.parametrize("allocation", ["uniform", "global"])
@@ -265,27 +266,28 @@ def test_max_drop_gives_the_smallest_model_tried_that_stays_above(allocation, da
             allocation=allocation,
         )
 
-    result = dropped(0.05)
+    result = dropped(0.005)
     assert seen == [1.0, *(value for _, value in result.trials)]
-    # Eight orders, or budgets up to 64 states: at most 3 + log₂ of them are tried.
-    count = 8 if allocation == "uniform" else len(budget_ladder(64))
+    # Seven orders, or budgets up to 56 states: at most 3 + log₂ of them are tried.
+    full = states(model())
+    count = full // 8 if allocation == "uniform" else len(budget_ladder(full))
     assert len(result.trials) <= 3 + math.log2(count)
-    passing = [size for size, value in result.trials if value >= 0.95]
+    passing = [size for size, value in result.trials if value >= 0.995]
     assert result.plan.budget == min(passing)
     assert closeness(result.model) == dict(result.trials)[result.plan.budget]
-    assert states(result.model) <= result.plan.budget < 64
+    assert states(result.model) <= result.plan.budget < full
     # The next smaller size has been tried too, and fails.
-    assert max(size for size, value in result.trials if value < 0.95) < min(passing)
+    assert max(size for size, value in result.trials if value < 0.995) < min(passing)
     if data and allocation == "global":
         assert {name for name, _ in result.plan.deviations} <= {"global", "uniform"}
-    assert dropped("5%").trials == result.trials
+    assert dropped("0.5%").trials == result.trials
 
 
 def test_max_drop_tries_uniform_plans_beside_its_own_and_shares_searches():
     ticks: list[str] = []
     result = compress(
         model(),
-        max_drop=0.2,
+        max_drop=0.001,
         metric=lambda network: 1 - error(network, sequences(32, 1)) ** 0.5,
         method="balanced",
         calibration=sequences(16),

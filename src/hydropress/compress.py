@@ -184,7 +184,8 @@ def compress(
     tolerance
         Relative error that each channel may have, given the smallest order that meets it: without
         data in the H² norm; with data the error of its output over the output's standard
-        deviation, on held-out sequences, as measured in the compressed network.  For that, what a
+        deviation, on held-out sequences (with methods other than ``h2``, which fit nothing to the
+        data but a bias, on all), as measured in the compressed network.  For that, what a
         layer gets there counts: channels that exceed the tolerance on it are given more states.
         Where the layers before have changed a channel's input by more than that, even all its
         states do not help; it keeps those that err least, and ``above_tolerance`` counts it.
