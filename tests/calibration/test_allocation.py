@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hydropress.calibration.allocation import orders_on_offer, spend
+from hydropress.calibration.allocation import budget_ladder, order_ladder, orders_on_offer, spend
 from hydropress.errors import InvalidArgumentError
 
 
@@ -67,6 +68,34 @@ def test_a_system_never_pays_states_for_a_larger_cost(problem):
     for row, order in zip(costs, spend(costs, orders, budget).tolist(), strict=True):
         place = orders.index(order)
         assert all(row[place] < row[earlier] for earlier in range(place))
+
+
+@given(problems(convex=False))
+def test_nothing_that_saves_is_left_out(problem):
+    costs, orders, budget = problem
+    chosen = spend(costs, orders, budget).tolist()
+    left = budget - sum(chosen)
+    for row, order in zip(costs, chosen, strict=True):
+        now = row[orders.index(order)]
+        within = [cost for one, cost in zip(orders, row, strict=True) if 0 < one - order <= left]
+        assert all(cost >= now for cost in within)
+
+
+def test_what_is_left_is_spent_off_the_hull_by_hand():
+    # The hull of the second goes from 0 to 4 at once; of three states two are of some use.
+    costs = torch.tensor([[9.0, 1.0, 1.0, 1.0], [8.0, 8.0, 7.0, 0.0]])
+    assert spend(costs, (0, 1, 2, 4), 3).tolist() == [1, 2]
+
+
+def test_ladders_by_hand():
+    assert order_ladder(20) == (*range(1, 17), 18, 20)
+    assert budget_ladder(1) == (1,)
+    assert budget_ladder(0) == ()
+    budgets = budget_ladder(16384)
+    assert (budgets[0], budgets[-1], budgets[-9]) == (1, 16384, 8192)
+    # Both are rounded, by at most half a state.
+    step = 2 ** (1 / 8)
+    assert all(later <= step * (first + 0.5) + 0.5 for first, later in pairwise(budgets))
 
 
 def test_states_go_where_they_save_most_by_hand():

@@ -1,34 +1,30 @@
-"""The ways to say how far, and the search for the smallest order that passes."""
+"""The ways to say how far."""
 
 import math
+from decimal import Decimal
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hydropress.calibration.targets import allowed_drop, order_of_ratio, smallest_passing
-from hydropress.errors import InvalidArgumentError, NotConvergedError
+from hydropress.calibration.targets import allowed_drop, budget_of_ratio, order_of_ratio
+from hydropress.errors import InvalidArgumentError
 
 
-@given(st.integers(1, 128), st.data())
-def test_smallest_order_that_passes_with_few_trials(largest, data):
-    wanted = data.draw(st.integers(1, largest))
-    tried: list[int] = []
-
-    def passes(order: int) -> bool:
-        tried.append(order)
-        return order >= wanted
-
-    assert smallest_passing(passes, largest) == wanted
-    assert len(tried) == len(set(tried)) <= 2 * math.log2(wanted + 1) + 2
-    assert max(tried) <= max(2, 2 * wanted)
-    assert all(1 <= order <= largest for order in tried)
+@given(st.integers(1, 20000), st.data())
+def test_budgets_are_whole_states_rounded_down(total, data):
+    budget = data.draw(st.integers(1, total))
+    assert budget_of_ratio(budget / total, total) == budget
+    ratio = Decimal(data.draw(st.integers(1, 1000))).scaleb(-3)
+    if ratio * total >= 1:
+        assert budget_of_ratio(float(ratio), total) == math.floor(ratio * total)
 
 
-def test_nothing_passes():
-    with pytest.raises(NotConvergedError, match="full 8.*required.*larger drop"):
-        smallest_passing(lambda _: False, 8)
+@pytest.mark.parametrize("ratio", [0.0, -1.0, 1.1, math.nan, 0.06])
+def test_ratios_of_no_budget(ratio):
+    with pytest.raises(InvalidArgumentError, match="ratio=.*required"):
+        budget_of_ratio(ratio, 16)
 
 
 @pytest.mark.parametrize(

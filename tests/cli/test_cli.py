@@ -1,6 +1,7 @@
 """The command line: results, wrong input, machine-readable output."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ from typer.testing import CliRunner
 
 from hydropress.calibration.plan import Plan
 from hydropress.cli.app import app
+from hydropress.data.sources import held_out_images, open_images
+from hydropress.evaluation.evaluate import evaluate
 from hydropress.evaluation.metrics import largest_order
 from hydropress.models.checkpoint import load, save
+from hydropress.reduction.registry import method_names
 from tiny import tiny_model, write_idx_folder
 
 RECIPE = """
@@ -114,6 +118,48 @@ def test_compress_to_a_tolerance(place):
     assert "exactly one" in refused(*command, "--tolerance", "0.3", "--order", "2")
 
 
+def test_compress_until_the_accuracy_drops(place):
+    command = (*COMPRESS, "--method", "balanced", "--out", "out")
+    result = run_json(*command, "--max-drop", "50%")
+    assert result["target"] == "max_drop=50%"
+    states = [trial["states"] for trial in result["trials"]]
+    assert 0 < len(states) <= 3 + math.log2(64)
+    # The metric is the accuracy on training images; the rows show that on test images.
+    images = open_images(place / "data", "train")
+    held_out = held_out_images(images, 0, calibration=images, samples=16)
+    assert len(held_out) == 48 - 16
+    measured = [one["metric"] for one in result["trials"] if one["states"] == plan_of(place).budget]
+    assert measured == [evaluate(load(place / "out"), held_out).accuracy]
+    before = evaluate(load(place / "model"), held_out).accuracy
+    assert measured[0] >= before / 2
+    assert "32 other training images" in result["calibration"]
+    line = json.loads((place / "out" / "run.json").read_text())["line"]
+    assert "--max-drop 50%" in line
+    # The same images, named.
+    assert run_json(*command, "--max-drop", "50%", "--data", "data")["trials"] == result["trials"]
+    blind = (*COMPRESS[:2], "--calibration", "none", "--data", "data", "--method", "balanced")
+    assert "48 other" in run_json(*blind, "--max-drop", "0.3", "--out", "blind")["calibration"]
+
+
+def plan_of(place: Path) -> Plan:
+    return Plan.load(place / "out" / "plan.json")
+
+
+def test_compress_by_a_saved_plan_gives_the_same_files(place):
+    run(*COMPRESS, "--ratio", "0.3", "--method", "balanced", "--out", "out")
+    # The plan knows its method.
+    result = run_json(*COMPRESS, "--plan", "out/plan.json", "--out", "again")
+    assert (result["method"], result["allocation"]) == ("balanced", plan_of(place).allocation)
+    for name in ("model.safetensors", "plan.json", "config.json"):
+        assert (place / "again" / name).read_bytes() == (place / "out" / name).read_bytes()
+
+
+def test_help_lists_the_methods_that_are_registered():
+    shown = " ".join(run("compress", "--help").stdout.replace("│", " ").split())
+    assert ", ".join(method_names()) in shown
+    assert {"h2", "irka", "last"} < set(method_names())
+
+
 def test_compress_without_data_measures_nothing(place):
     rows = run_json("compress", "model", "--order", "4", "--out", "out", "--calibration", "none")[
         "rows"
@@ -158,6 +204,19 @@ def test_seed_of_training_overrides_the_recipe(place):
         ((*COMPRESS, "--out", "out", "--ratio", "0.5", "--order", "2"), "exactly one of"),
         ((*COMPRESS, "--out", "out", "--ratio", "2"), "ratio=2.0; required"),
         ((*COMPRESS, "--out", "out", "--order", "0"), "order=0; required"),
+        ((*COMPRESS, "--out", "out", "--max-drop", "half"), "max_drop='half'; required"),
+        ((*COMPRESS, "--out", "out", "--max-drop", "-1%"), "max_drop='-1%'; required"),
+        ((*COMPRESS, "--out", "out", "--max-drop", "1%", "--order", "2"), "exactly one of"),
+        ((*COMPRESS, "--out", "out", "--order", "2", "--data", "data"), "without max_drop"),
+        ((*COMPRESS, "--out", "out", "--max-drop", "1%", "--data", "no"), "'slice' or a folder"),
+        ((*COMPRESS[:-1], "48", "--out", "out", "--max-drop", "1%"), "no image of 48 is left"),
+        (
+            ("compress", "model", "--calibration", "none", "--max-drop", "1%", "--out", "out"),
+            "without data; required: labelled",
+        ),
+        ((*COMPRESS, "--out", "out", "--plan", "nowhere.json"), "nowhere.json: cannot be read"),
+        ((*COMPRESS, "--out", "out", "--plan", "tiny.yaml"), "tiny.yaml: cannot be read"),
+        ((*COMPRESS, "--out", "out", "--plan", "model/config.json"), "config.json: a plan"),
         ((*COMPRESS, "--out", "out", "--order", "2", "--method", "best"), "required: one of h2"),
         ((*COMPRESS, "--out", "data", "--order", "2"), "not empty"),
         ((*COMPRESS, "--out", "tiny.yaml", "--order", "2"), "is a file"),

@@ -1,6 +1,7 @@
 """LAST: squared H∞ norms of one-state subsystems."""
 
 import math
+from functools import partial
 from typing import Any
 
 import control
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 import oracles
 from hydropress.errors import UnstableSystemError
-from hydropress.reduction.last import last_scores
+from hydropress.reduction import registry
+from hydropress.reduction.last import last_method, last_scores
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.modal import MIMOSystem, ModalSystem
 from reduction.mimo import as_mimo, mimo_bank, only_mode
@@ -89,6 +91,19 @@ def test_two_directions_by_hand():
     layer = ModalSystem.mimo([0.5], B=[[2.0]], C=[[3.0], [4.0], [0.0], [1.0]])
     assert last_scores(layer, directions=2).tolist() == pytest.approx([144])
     assert last_scores(layer).tolist() == pytest.approx([26 * 16])
+
+
+def test_the_two_directions_of_a_layer_can_be_told_to_reduce(monkeypatch):
+    # Norms of c: (4, 0) and (3, 2); b = 1, |a| = 0.5.  As plain outputs 4² + 0 against 3² + 2², as
+    # two directions ((4 + 0) / 2)² against ((3 + 2) / 2)².
+    layer = ModalSystem.mimo([0.5, -0.5], B=[[1.0], [1.0]], C=[[4.0, 3.0], [0.0, 2.0]])
+    assert last_scores(layer).tolist() == pytest.approx([16 * 4, 13 * 4])
+    assert last_scores(layer, directions=2).tolist() == pytest.approx([4 * 4, 6.25 * 4])
+    monkeypatch.setattr(registry, "_METHODS", {})
+    registry.register_method("last", last_method)
+    registry.register_method("both ways", partial(last_method, directions=2))
+    assert reduce(layer, 1, "last").system.poles.real.item() == pytest.approx(0.5)
+    assert reduce(layer, 1, "both ways").system.poles.real.item() == pytest.approx(-0.5)
 
 
 def test_equal_directions_are_one():

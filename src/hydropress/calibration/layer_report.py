@@ -29,8 +29,9 @@ class LayerReport:
     relative_h2_error
         ‖k - k_r‖ / ‖k‖ of each system, float64, shape ``(directions, H)``.
     output_error
-        With calibration: root mean square of the output's error on held-out data over the output's
-        standard deviation, shape ``(directions, H)``.
+        With calibration: root mean square of the output's error on held-out data (with methods
+        that fit nothing but a bias, on all data) over the output's standard deviation, shape
+        ``(directions, H)``.
     starts
         With calibrated ``h2``: how many systems each start won.
     full, reduced

@@ -68,6 +68,24 @@ class PathErrors:
     relative_error: Tensor
     changes: Tensor | None
 
+    def at(self, orders: Sequence[int]) -> "PathErrors":
+        """Return the columns of some of the orders."""
+        columns = [self.orders.index(order) for order in orders]
+        changes = None if self.changes is None else self.changes[:, columns]
+        return PathErrors(tuple(orders), self.relative_error[:, columns], changes)
+
+    def joined(self, other: "PathErrors") -> "PathErrors":
+        """Return the columns of both, orders ascending; both have changes or neither."""
+        changes = None
+        if self.changes is not None and other.changes is not None:
+            changes = torch.cat([self.changes, other.changes], 1)
+        both = PathErrors(
+            (*self.orders, *other.orders),
+            torch.cat([self.relative_error, other.relative_error], 1),
+            changes,
+        )
+        return both.at(sorted(both.orders))
+
 
 @dataclass(frozen=True)
 class _Outcome:
@@ -78,6 +96,14 @@ class _Outcome:
     output_error: Tensor | None
     starts: dict[str, int]
     spread: Tensor | None
+
+
+@dataclass(frozen=True)
+class LayerData:
+    """What a layer gets, and the fits to it of each direction; nothing without data."""
+
+    signals: LayerSignals | None
+    fits: list[LayerFit]
 
 
 @dataclass(frozen=True)
@@ -232,11 +258,15 @@ class LayerReducer:
             None,
         )
 
-    def errors(self, inputs: Tensor | None, gradients: Tensor | None) -> PathErrors:
-        """Return what each system loses at each order searched.
+    def errors(
+        self, orders: Sequence[int], inputs: Tensor | None, gradients: Tensor | None
+    ) -> PathErrors:
+        """Return what each system loses at some orders.
 
         Parameters
         ----------
+        orders
+            0 or searched.
         inputs
             What the layer gets in the original model, shape ``(n, H, L)``, if there are
             calibration data.
@@ -250,7 +280,6 @@ class LayerReducer:
         if inputs is not None:
             signals = LayerSignals.of(self.layer, inputs, inputs)
             fits = self._fits(signals)
-        orders = (0, *self.orders)
         relative: list[Tensor] = []
         changes: list[Tensor] = []
         for order in orders:
@@ -270,14 +299,26 @@ class LayerReducer:
         # A system that has no more states than the order stays as it is.
         kept = flat.order[:, None] <= torch.tensor(orders, device=flat.order.device)
         return PathErrors(
-            orders,
+            tuple(orders),
             torch.where(kept, 0.0, torch.stack(relative, 1)),
             torch.where(kept, 0.0, torch.stack(changes, 1)) if changes else None,
         )
 
-    def reduce(
-        self, orders: Tensor, inputs: Tensor | None, present: Tensor | None
-    ) -> tuple[ModalSSM, LayerReport]:
+    def data(self, inputs: Tensor | None, present: Tensor | None) -> LayerData:
+        """Return what reductions on the same signals share.
+
+        Parameters
+        ----------
+        inputs, present
+            What the layer gets in the original model and in the compressed prefix, shape
+            ``(n, H, L)``, if there are calibration data.
+        """
+        if inputs is None or present is None:
+            return LayerData(None, [])
+        signals = LayerSignals.of(self.layer, inputs, present)
+        return LayerData(signals, self._fits(signals))
+
+    def reduce(self, orders: Tensor, data: LayerData) -> tuple[ModalSSM, LayerReport]:
         """Return the layer that takes the original's place, and what happened.
 
         Parameters
@@ -285,16 +326,11 @@ class LayerReducer:
         orders
             States of each system, int64, shape ``(directions, H)``: 0 or orders searched, or fewer
             for systems that have no more.
-        inputs, present
-            What the layer gets in the original model and in the compressed prefix, shape
-            ``(n, H, L)``, if there are calibration data.
+        data
+            From :meth:`data`.
         """
         full = self.layer.system()
-        signals, fits = None, []
-        if inputs is not None and present is not None:
-            signals = LayerSignals.of(self.layer, inputs, present)
-            fits = self._fits(signals)
-        outcome = self._reduce(orders, signals, fits)
+        outcome = self._reduce(orders, data.signals, data.fits)
         bias = outcome.bias.reshape(full.batch_shape).sum(0)
         if self.layer.bias is not None:
             bias = bias + self.layer.bias.detach()

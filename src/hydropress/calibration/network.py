@@ -2,17 +2,23 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from hydropress.calibration.allocation import order_ladder
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
-from hydropress.calibration.layers import LayerReducer, PathErrors
-from hydropress.calibration.plan import Plan
+from hydropress.calibration.layers import LayerData, LayerReducer, PathErrors
+from hydropress.calibration.plan import LayerPlan, Plan, as_orders
 from hydropress.calibration.sensitivity import SEQUENCES, output_gradients
 from hydropress.calibration.signals import CAPTURE_BATCH, capture_inputs
 from hydropress.models.layer import LinearSSM
+from hydropress.systems.modal import SISOSystem
+
+FIRST_LIMIT = 8
+"""Orders searched at first where it is not known how many states will be needed; then doubled."""
 
 Tick = Callable[[str], None]
 """Called after each step with what was done."""
@@ -70,8 +76,18 @@ class NetworkReducer:
             name: LayerReducer.of(name, layer, method, settings)
             for name, layer in find_layers(self.original)
         }
-        self._errors: dict[bool, dict[str, PathErrors]] = {}
+        self._errors: dict[bool, dict[str, PathErrors]] = {True: {}, False: {}}
         self._wanted: Tensor | None = None
+
+    @property
+    def largest_order(self) -> int:
+        """Order of the largest system."""
+        return max(int(states.max()) for states in self.states.values())
+
+    @property
+    def systems(self) -> dict[str, SISOSystem]:
+        """Systems of each layer, batch shape ``(directions, H)``."""
+        return {name: layer.layer.system() for name, layer in self._layers.items()}
 
     @property
     def states(self) -> dict[str, Tensor]:
@@ -93,41 +109,142 @@ class NetworkReducer:
             self._layers[name] = layer.search(new, self._inputs(self.original, name))
             self._tick(f"{self.method}: search {name}")
         self.searches.append(new)
-        self._errors.clear()
 
-    def errors(self, *, changes: bool = True) -> dict[str, PathErrors]:
-        """Return what each system loses at each order searched, measured on the data if any.
+    def search_up_to(self, order: int) -> tuple[int, ...]:
+        """Search a ladder of orders, up to the first of 8, 16, 32, … that reaches an order.
+
+        Returns
+        -------
+        tuple of int
+            The ladder's orders, ascending.
+        """
+        limits = [FIRST_LIMIT]
+        while limits[-1] < order:
+            limits.append(2 * limits[-1])
+        largest = self.largest_order
+        ladder = {one for limit in limits for one in order_ladder(min(limit, largest))}
+        self.search(tuple(ladder))
+        return tuple(sorted(ladder))
+
+    def errors(
+        self, orders: Sequence[int] | None = None, *, changes: bool = True
+    ) -> dict[str, PathErrors]:
+        """Return what each system loses at orders searched, measured on the data if any.
 
         Parameters
         ----------
+        orders
+            Which; all if not given.  Those measured before are not measured again.
         changes
             Whether to measure the changes of the network's outputs too.
         """
-        if changes not in self._errors:
-            found: dict[str, PathErrors] = {}
-            for name, reducer in self._layers.items():
+        found: dict[str, PathErrors] = {}
+        for name, reducer in self._layers.items():
+            wanted = reducer.orders
+            if orders is not None:
+                largest = int(reducer.layer.system().order.max())
+                wanted = {min(order, largest) for order in orders}
+            wanted = sorted({0, *wanted})
+            known = self._errors[changes].get(name)
+            missing = [one for one in wanted if known is None or one not in known.orders]
+            if missing:
                 gradients = None
                 if self.calibration is not None and changes:
                     few = self.calibration[:SEQUENCES]
                     gradients = output_gradients(self.original, reducer.layer, few)
-                found[name] = reducer.errors(self._inputs(self.original, name), gradients)
+                new = reducer.errors(missing, self._inputs(self.original, name), gradients)
+                known = new if known is None else known.joined(new)
+                self._errors[changes][name] = known
                 self._tick(f"{self.method}: measure {name}")
-            self._errors[changes] = found
-        return self._errors[changes]
+            assert known is not None
+            found[name] = known.at(wanted)
+        return found
 
     def reduce(self, plan: Plan) -> tuple[nn.Module, list[LayerReport]]:
         """Return a new model of the plan's orders, and a report a layer."""
+        model, reports, _ = self._reduce(plan, None)
+        return model, reports
+
+    def reduce_within(
+        self, plan: Plan, tolerance: float
+    ) -> tuple[nn.Module, list[LayerReport], Plan]:
+        """Reduce to a plan's orders, raised until every system's error is tolerated.
+
+        A plan knows of errors on the original layers' inputs.  In the compressed network a layer
+        gets others, and errors are measured again as soon as it is carried out: systems above the
+        tolerance are given more states, in growing steps, and the layer is fitted again.
+
+        Parameters
+        ----------
+        tolerance
+            Of ``output_error``; without calibration data nothing is raised.
+
+        Returns
+        -------
+        model, reports
+            As of :meth:`reduce`.
+        plan
+            With the orders of the model.
+
+        Notes
+        -----
+        A system cannot be helped if the layers before have changed its input by more than it may
+        be wrong: with all its states, it still exceeds the tolerance.  Of the orders tried it is
+        then given the one of the smallest error.
+        """
+        return self._reduce(plan, tolerance)
+
+    def _reduce(
+        self, plan: Plan, tolerance: float | None
+    ) -> tuple[nn.Module, list[LayerReport], Plan]:
         compressed = copy.deepcopy(self.original)
         reports: list[LayerReport] = []
-        for name, reducer in self._layers.items():
-            inputs, present = self._inputs(self.original, name), self._inputs(compressed, name)
-            replacement, report = reducer.reduce(plan[name].tensor(), inputs, present)
+        layers: list[LayerPlan] = []
+        for name in self._layers:
+            reducer, planned = self._layers[name], plan[name]
+            data = reducer.data(self._inputs(self.original, name), self._inputs(compressed, name))
+            if tolerance is None or data.signals is None:
+                replacement, report = reducer.reduce(planned.tensor(), data)
+            else:
+                replacement, report, orders = self._raise(name, planned.tensor(), data, tolerance)
+                planned = replace(planned, orders=as_orders(orders))
             _replace(compressed, name, replacement)
             reports.append(report)
+            layers.append(planned)
             self._tick(f"{self.method}, {plan.target}, {plan.allocation}: {name}")
         if self.calibration is not None:
             self._match_outputs(compressed, self.calibration)
-        return compressed, reports
+        return compressed, reports, replace(plan, layers=tuple(layers))
+
+    def _raise(
+        self, name: str, orders: Tensor, data: LayerData, tolerance: float
+    ) -> tuple[nn.Module, LayerReport, Tensor]:
+        """Reduce a layer, with more states where its systems exceed the tolerance."""
+        full = self.states[name]
+        best, least = orders, torch.full(orders.shape, torch.inf, dtype=torch.float64)
+        hopeless = torch.zeros_like(orders, dtype=torch.bool)
+        rungs = 1
+        while True:
+            replacement, report = self._layers[name].reduce(orders, data)
+            assert report.output_error is not None
+            error = report.output_error.cpu()
+            best, least = torch.where(error < least, orders, best), torch.minimum(error, least)
+            above = (error > tolerance) & ~hopeless
+            if not bool(above.any()):
+                return replacement, report, orders
+            whole = above & (orders >= full)
+            hopeless |= whole
+            orders = torch.where(whole, best, orders)
+            raised = above & ~whole
+            for _ in range(rungs if bool(raised.any()) else 0):
+                orders[raised] = self._next(orders[raised], full[raised])
+            rungs *= 2
+
+    def _next(self, orders: Tensor, full: Tensor) -> Tensor:
+        """Return the next orders of the ladder, which are searched."""
+        ladder = torch.tensor(self.search_up_to(int(torch.minimum(orders + 1, full).max())))
+        place = torch.bucketize(orders, ladder, right=True).clamp_max(len(ladder) - 1)
+        return torch.minimum(ladder[place], full)
 
     def _match_outputs(self, compressed: nn.Module, calibration: Tensor) -> None:
         """Add the mean difference of the logits to the bias of the last affine map."""
@@ -143,6 +260,13 @@ class NetworkReducer:
         if self._wanted is None:
             self._wanted = _outputs(self.original, calibration)
         return self._wanted
+
+    @property
+    def output_variance(self) -> float:
+        """Variance of the original's outputs over the sequences, summed over the outputs."""
+        if self.calibration is None:
+            return float("nan")
+        return float(self._reference(self.calibration).double().var(0, correction=0).sum())
 
     def deviation(self, model: nn.Module) -> float:
         """Return the mean squared deviation of a model's outputs on the held-out sequences.

@@ -232,7 +232,10 @@ class Plan:
             ) from error
         if not isinstance(record, dict):
             raise FileFormatError(f"{path}: no JSON object; required: a file that Plan.save wrote")
-        return Plan.from_dict(record)
+        try:
+            return Plan.from_dict(record)
+        except FileFormatError as error:
+            raise FileFormatError(f"{path}: {error}") from error
 
 
 def _read_orders(rows: Any) -> Orders:

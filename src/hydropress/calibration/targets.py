@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.plan import Plan
-from hydropress.errors import InvalidArgumentError, NotConvergedError
+from hydropress.errors import InvalidArgumentError
 
 Allocation = Literal["global", "uniform"]
 Metric = Callable[[nn.Module], float]
@@ -23,6 +23,41 @@ def check_order(order: int, largest: int) -> None:
         )
 
 
+def _check_ratio(ratio: float) -> None:
+    if not 0 < ratio <= 1:
+        raise InvalidArgumentError(
+            f"ratio={ratio}; required: above 0 and at most 1, the share of states to keep; "
+            "0.25 keeps a quarter"
+        )
+
+
+def budget_of_ratio(ratio: float, total: int) -> int:
+    """Return the states that a share of all states is, rounded down.
+
+    A product that is a whole number but for rounding errors, as of 1/3 or 0.29, is that number.
+
+    Parameters
+    ----------
+    total
+        States of all systems together.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is less than one state.
+    """
+    _check_ratio(ratio)
+    wanted = ratio * total
+    nearest = round(wanted)
+    budget = nearest if abs(wanted - nearest) <= 1e-12 * total else math.floor(wanted)
+    if budget < 1:
+        raise InvalidArgumentError(
+            f"ratio={ratio} of {total:,} states is less than one state; required: at least "
+            f"{1 / max(1, total):.4g}"
+        )
+    return budget
+
+
 def order_of_ratio(ratio: float, states: Tensor) -> int:
     """Return the order that, given to all systems, keeps about a share of their states.
 
@@ -30,19 +65,21 @@ def order_of_ratio(ratio: float, states: Tensor) -> int:
     ----------
     states
         Of each system, int64; those that have fewer than the order keep them.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is less than half a state each.
     """
-    if not 0 < ratio <= 1:
-        raise InvalidArgumentError(
-            f"ratio={ratio}; required: above 0 and at most 1, the share of states to keep; "
-            "0.25 keeps a quarter"
-        )
+    _check_ratio(ratio)
     orders = range(1, int(states.max()) + 1)
     totals = torch.stack([states.clamp_max(order).sum() for order in orders])
     wanted = ratio * int(totals[-1])
     if wanted < int(totals[0]) / 2:
         raise InvalidArgumentError(
             f"ratio={ratio} of {int(totals[-1]):,} states is less than one a channel; required: "
-            f"at least {int(totals[0]) / int(totals[-1]):.4g}"
+            f"at least {int(totals[0]) / int(totals[-1]):.4g}, or allocation='global', with which "
+            "channels may lose all their states"
         )
     return orders[int((totals - wanted).abs().argmin())]
 
@@ -91,6 +128,8 @@ def check_target(
             f"max_drop={max_drop!r} {'without' if metric is None else 'with'} a metric; required: "
             "both or neither; metric(model) returns a number of which more is better"
         )
+    if max_drop is not None:
+        allowed_drop(max_drop, 1.0)
     if tolerance is not None and not tolerance > 0:
         raise InvalidArgumentError(
             f"tolerance={tolerance}; required: above 0, the relative error that a channel may have"
@@ -105,36 +144,3 @@ def check_target(
             f"allocation={allocation!r} with {given[0]}; required: ratio, order or max_drop, since "
             f"{given[0]} gives every channel its order; leave allocation out"
         )
-
-
-def smallest_passing(passes: Callable[[int], bool], largest: int) -> int:
-    """Return the smallest order that passes, by doubling and then halving the interval.
-
-    Parameters
-    ----------
-    passes
-        Called for about 2 log₂ of the result; taken to be false below some order and true from
-        there on.
-    largest
-        The full order.
-
-    Raises
-    ------
-    NotConvergedError
-        If not even ``largest`` passes.
-    """
-    fails, order = 0, min(2, largest)
-    while not passes(order):
-        if order == largest:
-            raise NotConvergedError(
-                f"no order up to the full {largest} keeps the metric above its floor; required: a "
-                "floor that the model meets; allow a larger drop"
-            )
-        fails, order = order, min(2 * order, largest)
-    while order - fails > 1:
-        middle = (fails + order) // 2
-        if passes(middle):
-            order = middle
-        else:
-            fails = middle
-    return order

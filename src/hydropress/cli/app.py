@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from hydropress.cli.bench import bench_app
-from hydropress.cli.compress import compress_command
+from hydropress.cli.compress import CompressCommand, compress_command
 from hydropress.cli.console import say
 from hydropress.cli.demo import demo_command
 from hydropress.cli.evaluate import evaluate_command
@@ -81,7 +81,7 @@ def _root(
 
 app.command("demo")(demo_command)
 app.command("inspect")(inspect_command)
-app.command("compress")(compress_command)
+app.command("compress", cls=CompressCommand)(compress_command)
 app.command("finetune")(finetune_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)

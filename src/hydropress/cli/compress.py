@@ -1,12 +1,30 @@
 """``hydropress compress``."""
 
-from typing import Annotated, Literal
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
-from hydropress.cli.console import Bar, emit, guarded, show
+from hydropress.cli.console import Bar, emit, guarded, say, show
 from hydropress.cli.options import Json, Model, Out, Seed
 from hydropress.cli.tables import results_table
+
+
+class CompressCommand(TyperCommand):
+    """A command whose help lists the methods that are registered."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help; it takes long enough to import the methods only where it is shown."""
+        from hydropress.reduction.registry import method_names
+
+        import_module("hydropress.reduction.reduce")  # which registers them
+        for parameter in self.params:
+            option: Any = parameter
+            if option.name == "method":
+                option.help = f"{', '.join(method_names())}; h2 by default, or what --plan says."
+        super().format_help(ctx, formatter)
 
 
 @guarded()
@@ -23,22 +41,41 @@ def compress_command(
         float | None,
         typer.Option("--tolerance", help="Relative error that every channel may have."),
     ] = None,
+    max_drop: Annotated[
+        str | None,
+        typer.Option(
+            "--max-drop",
+            help="Accuracy that may be lost: 1% of the original's, or 0.01. The smallest model "
+            "tried that keeps the rest on up to 2,000 training images not calibrated on.",
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            help="Carry out a saved plan.json again; bit for bit with the same --calibration, "
+            "--samples and --seed.",
+        ),
+    ] = None,
     allocation: Annotated[
         Literal["global", "uniform"] | None,
         typer.Option(help="global: states where they count, the default with data."),
     ] = None,
     method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            help="h2, balanced, modal, gradient, irka, last, aire, singular-perturbation or a "
-            "registered one.",
-        ),
-    ] = "h2",
+        str | None, typer.Option("--method", help="A reduction method; h2 by default.")
+    ] = None,
     calibration: Annotated[
         str,
         typer.Option("--calibration", help="'slice' (shipped images), a folder, or 'none'."),
     ] = "slice",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="Labelled images for --max-drop: 'slice' or a folder; as --calibration by "
+            "default.",
+        ),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option("--samples", help="Calibration sequences; 256 by default.")
     ] = None,
@@ -47,9 +84,9 @@ def compress_command(
 ) -> None:
     """Replace the model's SSMs by smaller ones, without training.
 
-    Give exactly one of --ratio, --order and --tolerance. The folder receives the model, plan.json
-    (the states of every channel), compression.json and what `hydropress report` needs; with
-    calibration data, accuracy on the test images beside them.
+    Give exactly one of --ratio, --order, --tolerance, --max-drop and --plan. The folder receives
+    the model, plan.json (the states of every channel), compression.json and what `hydropress
+    report` needs; with calibration data, accuracy on the test images beside them.
     """
     from hydropress.evaluation.compress_folder import compress_to_folder
     from hydropress.training.process import keep_freed_memory
@@ -62,9 +99,12 @@ def compress_command(
             ratio=ratio,
             order=order,
             tolerance=tolerance,
+            max_drop=max_drop,
+            plan=plan,
             allocation=allocation,
             method=method,
             calibration=None if calibration == "none" else calibration,
+            data=data,
             samples=samples,
             seed=seed,
             progress=bar.update,
@@ -72,6 +112,12 @@ def compress_command(
     if json:
         emit({"out": str(out), **result.summary, "rows": result.rows})
         return
+    above = result.summary["above_tolerance"]
+    if above:
+        say(
+            f"{sum(above.values())} channels still exceed the tolerance, in {', '.join(above)}: "
+            "their inputs have changed by more than that; a smaller tolerance changes them less"
+        )
     show(
         results_table(result.rows),
         f"{out} holds the model. Next: hydropress finetune {out} --out …, or hydropress report "

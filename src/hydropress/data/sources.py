@@ -10,6 +10,8 @@ from hydropress.data.images import ImageSequences
 from hydropress.errors import DataNotFoundError, InvalidArgumentError
 
 SLICE = "slice"
+HELD_OUT_SAMPLES = 2000
+"""How many training images to measure a drop of the accuracy on, if there are so many."""
 CALIBRATION_SAMPLES = 256
 """How many sequences to calibrate on unless asked otherwise; a few dozen suffice."""
 
@@ -63,5 +65,44 @@ def calibration_sequences(data: ImageSequences, count: int, seed: int) -> Tensor
             f"{count} calibration sequences; required: from 1 to {len(data)}, as many as the data "
             "hold"
         )
-    generator = torch.Generator().manual_seed(seed)
-    return data[torch.randperm(len(data), generator=generator)[:count]].sequences()
+    return data[_shuffled(data, seed)[:count]].sequences()
+
+
+def held_out_images(
+    data: ImageSequences, seed: int, *, calibration: ImageSequences | None = None, samples: int = 0
+) -> ImageSequences:
+    """Draw labelled images at random that are none of those calibrated on.
+
+    Parameters
+    ----------
+    data
+        Training images.
+    seed
+        Determines the choice, and that of the calibration sequences.
+    calibration, samples
+        What :func:`calibration_sequences` draws from, and how many; none if there are none.
+
+    Returns
+    -------
+    ImageSequences
+        2,000, or as many as there are; no image equals one of the calibration sequences, from
+        whichever source they are.
+    """
+    seen: set[bytes] = set()
+    if calibration is not None:
+        drawn = calibration.images[_shuffled(calibration, seed)[:samples]]
+        seen = {image.numpy().tobytes() for image in drawn}
+    order = _shuffled(data, seed)
+    fresh = [place for place in order.tolist() if data.images[place].numpy().tobytes() not in seen][
+        :HELD_OUT_SAMPLES
+    ]
+    if not fresh:
+        raise InvalidArgumentError(
+            f"no image of {len(data):,} is left beside {samples} calibration sequences; required: "
+            "some to measure the accuracy on; calibrate on fewer samples"
+        )
+    return data[torch.tensor(fresh)]
+
+
+def _shuffled(data: ImageSequences, seed: int) -> Tensor:
+    return torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))

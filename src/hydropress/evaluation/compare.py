@@ -104,9 +104,12 @@ def summarize(compression: Compression) -> dict[str, Any]:
         "method": compression.method,
         "calibrated": compression.calibrated,
         "allocation": compression.plan.allocation,
+        "target": compression.plan.target,
         "order": compression.order,
         "ratio": compression.ratio,
         "relative_h2_error": compression.relative_h2_error,
+        "trials": [{"states": size, "metric": value} for size, value in compression.trials],
+        "above_tolerance": compression.above_tolerance,
         "seconds": round(compression.seconds, 2),
         "layers": layers,
     }

@@ -1,16 +1,29 @@
 """From a saved model to a saved smaller one, with the records for its report."""
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from hydropress.calibration.targets import Allocation
+from torch import nn
+
+from hydropress.calibration.plan import Plan
+from hydropress.calibration.targets import Allocation, Metric
 from hydropress.compress import Progress, compress
+from hydropress.data.images import ImageSequences
 from hydropress.data.shipped import find_model
-from hydropress.data.sources import CALIBRATION_SAMPLES, calibration_sequences, open_images
+from hydropress.data.sources import (
+    CALIBRATION_SAMPLES,
+    calibration_sequences,
+    held_out_images,
+    open_images,
+)
+from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.compare import Comparison, summarize
+from hydropress.evaluation.metrics import accuracy, predict
 from hydropress.evaluation.outputs import check_folder, uninterrupted, write_run
 from hydropress.evaluation.records import write_json, write_records
 from hydropress.models.checkpoint import load, save
@@ -43,9 +56,12 @@ def compress_to_folder(
     ratio: float | None = None,
     order: int | None = None,
     tolerance: float | None = None,
+    max_drop: float | str | None = None,
+    plan: str | Path | None = None,
     allocation: Allocation | None = None,
-    method: str = "h2",
+    method: str | None = None,
     calibration: str | Path | None = None,
+    data: str | Path | None = None,
     samples: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -59,11 +75,19 @@ def compress_to_folder(
     folder
         Receives the model, ``compression.json``, ``plan.json``, ``results.json`` and
         ``details.json``.
-    ratio, order, tolerance, allocation, method
-        As in :func:`~hydropress.compress.compress`.
+    ratio, order, tolerance, max_drop, allocation
+        As in :func:`~hydropress.compress.compress`; the metric that may drop is the accuracy on
+        training images that are not calibrated on.  Test images never decide anything.
+    plan
+        A file that :meth:`~hydropress.calibration.plan.Plan.save` wrote, instead of these.
+    method
+        Name of a registered method; if not given the plan's, or ``h2``.
     calibration
         Data source as in :func:`~hydropress.data.sources.open_images`: training images to
         calibrate on, test images to measure both models on.  Neither happens without.
+    data
+        Source of the labelled training images for ``max_drop``; that of the calibration if not
+        given.
     samples, seed
         How many training images, and which.
     progress
@@ -71,20 +95,53 @@ def compress_to_folder(
     """
     clock = time.monotonic()
     check_folder(folder, "compress")
+    given = {
+        "ratio": ratio,
+        "order": order,
+        "tolerance": tolerance,
+        "max-drop": max_drop,
+        "plan": plan,
+        "allocation": allocation,
+    }
+    saved = None if plan is None else Plan.load(plan)
+    if method is None:
+        method = "h2" if saved is None else saved.method
     path = find_model(model)
     original = load(path)
     count = CALIBRATION_SAMPLES if samples is None else samples
-    sequences = test = None
-    data = "no data"
+    source = calibration if data is None else data
+    metric = None
+    if max_drop is not None and source is None:
+        raise InvalidArgumentError(
+            f"max_drop={max_drop!r} without data; required: labelled training images to measure "
+            "the accuracy on; give a source of data or of calibration"
+        )
+    if data is not None and max_drop is None:
+        raise InvalidArgumentError(
+            f"data {str(data)!r} without max_drop; required: both or neither; accuracy decides of "
+            "no other target"
+        )
+    images = sequences = test = None
+    about = "no data"
     if calibration is not None:
-        sequences = calibration_sequences(open_images(calibration, "train"), count, seed)
+        images = open_images(calibration, "train")
+        sequences = calibration_sequences(images, count, seed)
         test = open_images(calibration, "test")
-        data = f"{len(test):,} test images; calibrated on {count} training images"
+        about = f"{len(test):,} test images; calibrated on {count} training images"
+    if max_drop is not None and source is not None:
+        held_out = held_out_images(
+            open_images(source, "train"), seed, calibration=images, samples=count
+        )
+        metric = _accuracy_on(held_out)
+        about += f"; drop of the accuracy measured on {len(held_out):,} other training images"
     compression = compress(
         original,
         ratio=ratio,
         order=order,
         tolerance=tolerance,
+        max_drop=max_drop,
+        metric=metric,
+        plan=saved,
         allocation=allocation,
         method=method,
         calibration=sequences,
@@ -94,13 +151,17 @@ def compress_to_folder(
     assert isinstance(compressed, SequenceClassifier)
     comparison = Comparison(original, test, _evaluating(progress, "evaluate the original"))
     comparison.add_compression(compression, _evaluating(progress, "evaluate the result"))
-    summary = {"source": str(model), "calibration": data, "seed": seed, **summarize(compression)}
-    given = {"ratio": ratio, "order": order, "tolerance": tolerance, "allocation": allocation}
-    size = " ".join(f"--{name} {value}" for name, value in given.items() if value is not None)
-    command = (
-        f"hydropress compress {model} {size} --method {method} "
-        f"--calibration {calibration or 'none'} --samples {count} --seed {seed}"
-    )
+    summary = {"source": str(model), "calibration": about, "seed": seed, **summarize(compression)}
+    options = {
+        **given,
+        "method": method,
+        "calibration": "none" if calibration is None else calibration,
+        "data": data,
+        "samples": count,
+        "seed": seed,
+    }
+    pairs = [(f"--{name}", str(value)) for name, value in options.items() if value is not None]
+    command = shlex.join(["hydropress", "compress", str(model), *chain.from_iterable(pairs)])
     with uninterrupted():
         write_run(folder, {"command": "compress", "line": command})
         save(compressed, folder)
@@ -113,11 +174,18 @@ def compress_to_folder(
             subtitle=f"{method}, {compression.ratio:.3g} of the SSM states kept "
             f"({compression.plan.allocation} allocation), not retrained",
             command=command,
-            data=data,
+            data=about,
             seconds=time.monotonic() - clock,
             models=[compression.to_dict()],
         )
     return FolderCompression(summary, comparison.rows)
+
+
+def _accuracy_on(images: ImageSequences) -> Metric:
+    def measured(model: nn.Module) -> float:
+        return accuracy(predict(model, images), images.labels)
+
+    return measured
 
 
 def _evaluating(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:

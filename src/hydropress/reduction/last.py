@@ -1,20 +1,27 @@
 """Layer-adaptive state pruning (LAST): keep the states of the highest peak gain [gwak2024last].
 
-The paper scores a complex state x_i by the squared H∞ norm of its one-state subsystem,
+The paper itself could not be read for this: the formulas are those of its abstract and of the
+authors' public code.  They score a complex state x_i by the squared H∞ norm of its one-state
+subsystem,
 
     g_i² = (‖c_i‖ ‖b_i‖ / (1 - |a_i|))²,
 
 and divides it by the sum of the scores of its layer from the highest down to its own, so that one
-threshold prunes a whole model (:mod:`~hydropress.reduction.layer_adaptive`).  Within one system
-that division changes no ranking, and the method here is g_i² alone.
+threshold prunes a whole model (:mod:`~hydropress.reduction.layer_adaptive`, which
+``compress(method="last", allocation="global")`` follows).  Within one system that division changes
+no ranking, and the method here is g_i² alone.
 
-Where this differs from the paper and its public code:
+Where this differs:
 
-- Every stored entry is a subsystem, as in the paper, but a conjugate pair takes two states of the
+- Every stored entry is a subsystem, as in the code, but a conjugate pair takes two states of the
   order and a real pole one.  The pair's own real system has a peak of at most 2 g_i.
 - The code adds 10⁻⁸ to the denominator; here 1 - |a| is formed from the exponent and is exact.
 - Bidirectional layers (one set of poles, two output maps) take the mean of the two norms ‖c_i‖,
-  squared.  In the code's expression of it the square falls on the divisor 2 instead.
+  squared.  In the code's expression of it the square falls on the divisor 2 instead.  ``reduce``
+  takes systems, not layers, and cannot tell two directions stacked in C from plain outputs: there
+  ‖c_i‖² = ‖c_forward‖² + ‖c_backward‖², from two times (equal norms) to four times (one of them
+  zero) the square of the mean.  That ranks states otherwise only if the directions differ between
+  them.  For the layer's own rule, register ``functools.partial(last_method, directions=2)``.
 - Continuous-time systems, which the code discretises first, are scored by the H∞ norm of the
   continuous subsystem, ‖c_i‖ ‖b_i‖ / -Re λ_i.
 - The H∞ norm of a finite horizon has no closed form: the horizon is ignored.  So is a weight.
@@ -64,6 +71,6 @@ def last_scores(system: ModalSystem, *, directions: int = 1) -> Tensor:
     return (residue_norms(system, directions=directions) / distance) ** 2
 
 
-def last_method(problem: Problem[S]) -> list[Outcome[S]]:
+def last_method(problem: Problem[S], *, directions: int = 1) -> list[Outcome[S]]:
     """Keep the states of the highest :func:`last_scores`; horizon and weight do not enter."""
-    return truncate_to_orders(problem, last_scores(problem.full))
+    return truncate_to_orders(problem, last_scores(problem.full, directions=directions))

@@ -13,9 +13,15 @@ S4D) is one system of several inputs and outputs whose A is diagonal too, and it
 orders of their own, 0 not excluded.  The public code of both papers shows layers of one system
 (S5) only; that channels are pooled is our choice.
 
-Where this differs from the papers: entries are ranked as stored, but the budget counts real
-states, two a pair, and is never exceeded; AIRE-Prune's small constant in the denominator is left
-out, and a layer of no response at all has scores of 0.
+Neither paper's body could be read for this; the rule is that of the abstracts and the public code.
+Where this differs:
+
+- The code sorts the normalised scores of all layers and keeps exactly the top fraction of complex
+  states, all above one threshold.  Here entries are ranked as stored, but the budget counts real
+  states, two a pair, and is never exceeded: a pair for which one state is left is skipped, and the
+  next real pole that fits is kept although its score is below the threshold.
+- AIRE-Prune's small constant in the denominator is left out, and a layer of no response at all has
+  scores of 0.
 """
 
 from collections.abc import Sequence

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.reduction.aire import aire_method
+from hydropress.reduction.aire import aire_method, aire_scores
 from hydropress.reduction.balanced import balanced_method, singular_perturbation_method
 from hydropress.reduction.certify import certify
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.gradient import gradient_method
 from hydropress.reduction.h2 import h2_method
 from hydropress.reduction.irka import irka_method
-from hydropress.reduction.last import last_method
+from hydropress.reduction.last import last_method, last_scores
 from hydropress.reduction.metric import relative_error, response_error, stationarity
 from hydropress.reduction.modal import modal_method
 from hydropress.reduction.order_zero import without_states
@@ -40,8 +40,8 @@ register_method("balanced", balanced_method)
 register_method("modal", modal_method)
 register_method("gradient", gradient_method)
 register_method("irka", irka_method)
-register_method("last", last_method)
-register_method("aire", aire_method)
+register_method("last", last_method, scores=last_scores)
+register_method("aire", aire_method, scores=aire_scores)
 register_method("singular-perturbation", singular_perturbation_method)
 
 
