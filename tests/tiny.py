@@ -113,7 +113,7 @@ def quick_allocation(
 def tiny_benchmark() -> ReduceConfig:
     """Every part of a benchmark, in seconds."""
     return ReduceConfig(
-        groups=("mimo", "metrics"),
+        groups=("mimo",),
         orders=(2,),
         metric_channels=1,
         odd_orders=(0, 1),

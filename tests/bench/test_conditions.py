@@ -1,6 +1,7 @@
 """Interpolation conditions against sums of sampled kernels."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_an_optimum_meets_them_in_its_own_metric_only(kind):
     mixing = torch.eye(width, dtype=torch.float64) + torch.ones(width, width).double().tril(-1)
     frequencies = torch.linspace(0, torch.pi, 64, dtype=torch.float64)
     power = 1 / (1.2 - torch.cos(frequencies))
-    options = {
+    options: dict[str, Any] = {
         "horizon": {"horizon": 20},
         "covariance": {"weight": InputCovariance(mixing @ mixing.mT)},
         "spectrum": {"weight": SpectralWeight(frequencies, power)},

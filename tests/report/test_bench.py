@@ -187,6 +187,16 @@ def test_figures_are_valid_and_leave_out_what_saw_other_systems():
     assert (h2["x"], h2["y"]) == ([2, 4], [0.7, 0.45])
 
 
+def test_an_order_zero_has_its_place():
+    held = record()
+    held["comparison"][0]["rows"] += [row("h2", 0, [1.0, 1.0]), row("balanced", 0, [1.0, 1.0])]
+    figure = payload(render_bench(held))["cases"][0]
+    axis = figure["layout"]["xaxis"]
+    assert axis["type"] == "linear"
+    assert axis["range"][0] < 0 < axis["range"][1]
+    assert axis["tickvals"] == [0, 2, 4]
+
+
 def test_the_page_needs_no_network_and_hostile_text_stays_text():
     page = render_bench(record(HOSTILE)).replace(get_plotlyjs(), "")
     assert "<script>alert" not in page

@@ -141,9 +141,9 @@ def _weighted(full: ModalSystem, reduced: ModalSystem, points: Array, values: Ar
     along = np.einsum("im,fmk,ik->fi", b, W, b.conj(), optimize=True).real
     all_inputs = np.einsum("fmm->f", W).real[:, None] / W.shape[1]
     # The given frequencies and their negatives, where the conjugate's derivative stands.
-    both = [1 / (z[:, None] - a) for a in (np.exp(s), np.exp(s.conj()))]
-    values = sum(np.abs(phi) ** 2 for phi in both)
-    slopes = sum(np.abs(np.exp(s) * phi**2) ** 2 for phi in both)
+    both = np.stack([1 / (z[:, None] - a) for a in (np.exp(s), np.exp(s.conj()))])
+    values = (np.abs(both) ** 2).sum(0)
+    slopes = (np.abs(np.exp(s) * both**2) ** 2).sum(0)
     sizes = (
         np.sqrt((along * values).sum(0)),
         np.sqrt((all_inputs * values).sum(0)) * length_c,
