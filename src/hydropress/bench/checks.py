@@ -14,7 +14,7 @@ CLAIMS = {
     1: "h2 is never worse than BT nor than IRKA, on every system and order",
     2: "Order 2 is the global optimum; random restarts do not improve on orders 4 and 8",
     3: "What is reported as converged is stationary",
-    4: "Much faster than pyMOR's IRKA; time grows linearly, memory does not",
+    4: "Much faster than pyMOR's IRKA; time grows at most linearly, memory stays bounded",
     5: "Global allocation beats uniform at the same total of states",
     6: "Awkward systems: no NaN, no unstable result, no silent failure",
 }

@@ -92,9 +92,9 @@ def _claims_table(claims: list[dict[str, Any]]) -> "Table":
 
 
 def _checks_table(checks: list[dict[str, Any]]) -> "Table":
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("Claim", "Check", "", "Required", "Measured")
+    table = Table("Claim", Column("Check", no_wrap=True), "", "Required", "Measured")
     for check in checks:
         number = "" if check["number"] is None else str(check["number"])
         verdict = WORDS[check["passed"]]
