@@ -70,11 +70,54 @@ def quick_peak(channels: int, orders: tuple[int, ...], seed: int, threads: int) 
     return {"channels": channels, "orders": list(orders), "peak_bytes": 1_000}
 
 
+def quick_allocation(
+    samples: int,
+    orders: tuple[int, ...],
+    images: int,
+    seed: int,
+    step: Any,
+    *,
+    model: str = "a model",
+) -> dict[str, Any]:
+    """Stand in for the compression of the shipped model, which takes minutes."""
+    step(1.0)
+    rows = [
+        {
+            "asked": asked,
+            "taken": asked,
+            "states": 256 * order,
+            "average": float(order),
+            "by_layer": [float(order)] * 4,
+            "accuracy": 0.5 + 0.25 * (asked == "global"),
+            "agreement": 0.75,
+            "seconds": 1.0,
+        }
+        for order in orders
+        for asked in ("uniform", "global")
+    ]
+    gains = [
+        {"order": order, "states": 256 * order, "accuracy": 25.0, "agreement": 0.0}
+        for order in orders
+    ]
+    return {
+        "model": model,
+        "original_accuracy": 0.75,
+        "test_images": images,
+        "samples": samples,
+        "states_a_channel": 64,
+        "rows": rows,
+        "gains": gains,
+    }
+
+
 def tiny_benchmark() -> ReduceConfig:
     """Every part of a benchmark, in seconds."""
     return ReduceConfig(
         groups=("mimo",),
         orders=(2,),
+        metric_channels=1,
+        odd_orders=(0, 1),
+        horizon=32,
         mimo_states=(8,),
         mimo_width=2,
         exhaustive_channels=2,
@@ -88,5 +131,9 @@ def tiny_benchmark() -> ReduceConfig:
         growth_channels=(2, 4),
         growth_states=(4, 8),
         growth_bank=2,
+        memory_channels=(4, 8),
+        allocation_samples=2,
+        allocation_orders=(2,),
+        allocation_images=2,
         rounds=1,
     )

@@ -2,7 +2,14 @@
 
 import torch
 
-from hydropress.bench.banks import bank, joined, mixed_bank, new_layer, trained_layers
+from hydropress.bench.banks import (
+    bank,
+    both_directions,
+    joined,
+    mixed_bank,
+    new_layer,
+    trained_layers,
+)
 
 
 def test_the_discrete_bank_is_the_continuous_one_sampled():
@@ -43,3 +50,13 @@ def test_a_mixed_bank_has_all_kinds_and_every_trained_channel_of_a_large_one():
     # The rest: Lin, Inv, LegS, whose frequencies over decays differ.
     ratios = [float((large.exponents[k].imag / large.decay[k]).max()) for k in (300, 1200, 1900)]
     assert len({round(ratio) for ratio in ratios}) == 3
+
+
+def test_both_directions_answer_as_the_layer_does():
+    layer = new_layer(3, 2, state_size=8, bidirectional=True)
+    stacked = both_directions(layer).impulse_response(20)
+    assert stacked.shape == (3, 2, 1, 20)
+    banks = layer.system()
+    expected = banks.impulse_response(20)
+    for direction in (0, 1):
+        torch.testing.assert_close(stacked[:, direction, 0], expected[direction])

@@ -1,12 +1,14 @@
 """Interpolation conditions against sums of sampled kernels."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from hydropress.bench.conditions import interpolation_residuals
+from hydropress.reduction.problem import InputCovariance, SpectralWeight
 from hydropress.reduction.reduce import reduce
 from reduction.mimo import mimo_bank
 from strategies import seeded_bank
@@ -68,3 +70,63 @@ def test_a_system_without_states_has_nothing_to_meet():
     full = seeded_bank((1,), 2, seed=1)
     empty = replace(full, states=torch.zeros_like(full.states))
     assert interpolation_residuals(full, empty)[0] == 0
+
+
+def summed_on_a_horizon(full, reduced, length: int) -> float:
+    """The conditions on the first samples of scalar systems, from sampled kernels."""
+    k = full.impulse_response(length).numpy().ravel()
+    e = k - reduced.impulse_response(length).numpy().ravel()
+    t = np.arange(length)
+    modes = np.exp(reduced.exponents.numpy()[reduced.states.numpy() > 0][:, None] * t)
+    return max(
+        abs(e @ derivative) / np.linalg.norm(k) / np.linalg.norm(derivative)
+        for mode in modes
+        for derivative in (mode, t * mode)
+    )
+
+
+def test_on_a_finite_horizon_residuals_are_those_of_the_first_samples():
+    full = seeded_bank((2,), 5, 1, seed=13)
+    reduced = reduce(full, 4, "balanced").system
+    actual = interpolation_residuals(full, reduced, horizon=30)
+    for row in range(2):
+        expected = summed_on_a_horizon(full[row], reduced[row], 30)
+        assert expected > 1e-3
+        assert actual[row] == pytest.approx(expected, rel=1e-8)
+
+
+def test_in_the_metric_of_a_white_spectrum_nothing_changes():
+    # Many frequencies of equal weight: a sum over the samples of kernels that have died out.
+    count = 2048
+    frequencies = torch.pi * (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    for make in (seeded_bank, mimo_bank):
+        full = make((2,), 5, 1, seed=14)
+        values = torch.ones(count, dtype=torch.float64)
+        if make is mimo_bank:
+            values = values[:, None, None] * torch.eye(full.num_inputs)
+        weight = SpectralWeight(frequencies, values)
+        reduced = reduce(full, 4, "balanced").system
+        actual = interpolation_residuals(full, reduced, weight=weight)
+        np.testing.assert_allclose(actual, interpolation_residuals(full, reduced), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["horizon", "covariance", "spectrum", "cross-spectrum"])
+def test_an_optimum_meets_them_in_its_own_metric_only(kind):
+    scalar = kind in ("horizon", "spectrum")
+    full = seeded_bank((1,), 4, 1, seed=15) if scalar else mimo_bank((1,), 4, 1, seed=15)
+    width = 1 if scalar else full.num_inputs
+    mixing = torch.eye(width, dtype=torch.float64) + torch.ones(width, width).double().tril(-1)
+    frequencies = torch.linspace(0, torch.pi, 64, dtype=torch.float64)
+    power = 1 / (1.2 - torch.cos(frequencies))
+    options: dict[str, Any] = {
+        "horizon": {"horizon": 20},
+        "covariance": {"weight": InputCovariance(mixing @ mixing.mT)},
+        "spectrum": {"weight": SpectralWeight(frequencies, power)},
+        "cross-spectrum": {
+            "weight": SpectralWeight(frequencies, power[:, None, None] * (mixing @ mixing.mT))
+        },
+    }[kind]
+    result = reduce(full, 4, **options)
+    assert bool(result.converged.all())
+    assert interpolation_residuals(full, result.system, **options).max() < 1e-6
+    assert interpolation_residuals(full, result.system).min() > 1e-4

@@ -50,3 +50,13 @@ def test_lru_answers_as_its_recurrence():
         state = layer.poles[0].numpy()[:, None] * state
     actual = layer.impulse_response(20)[0].numpy()
     np.testing.assert_allclose(actual, np.moveaxis(np.array(kernel), 0, -1), atol=1e-12)
+
+
+def test_a_layer_that_reads_both_ways_has_the_outputs_of_both():
+    one, both = (s5_layer(8, 3, 7, "discrete", directions=count) for count in (1, 2))
+    torch.testing.assert_close(both.exponents, one.exponents)
+    torch.testing.assert_close(both.B, one.B)
+    assert both.C.shape[-2] == 6
+    torch.testing.assert_close(both.C[:, :3], one.C)
+    # Two independent draws: neither direction is the other's copy.
+    assert float((both.C[:, :3] - both.C[:, 3:]).abs().min()) > 0

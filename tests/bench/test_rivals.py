@@ -50,3 +50,23 @@ def test_examples_are_stable_and_of_the_order_they_say():
             assert int(system.order) == example.states, name
             assert float(system.decay.min()) > 0
             assert max(example.orders) < example.states
+
+
+@pytest.mark.parametrize("make", [seeded_bank, mimo_bank])
+def test_balanced_truncation_takes_part_in_discrete_time(make):
+    full = make((1,), 5, 1, seed=4)
+    model = rivals.to_model(full[0])
+    assert rivals.methods_for("discrete") == ("pymor-bt",)
+    with rivals.quietly(0):
+        found = rivals.run("pymor-bt", model, 4)
+        own = rivals.own_error(model, found.model)
+    expected = float(reduce(full, 4, "balanced").relative_error)
+    assert rivals.error_of(full, found.model) == pytest.approx(expected, rel=1e-7)
+    assert own == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", sorted({*rivals.METHODS} - {*rivals.DISCRETE_METHODS}))
+def test_what_is_left_out_in_discrete_time_is_not_implemented_there(method):
+    model = rivals.to_model(seeded_bank((1,), 3, seed=8)[0])
+    with rivals.quietly(0), pytest.raises(NotImplementedError):
+        rivals.run(method, model, 2)

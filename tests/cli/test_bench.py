@@ -16,7 +16,7 @@ from hydropress.bench import run as run_module
 from hydropress.bench.config import ReduceConfig
 from hydropress.bench.parts import PARTS
 from hydropress.cli.app import app
-from tiny import quick_peak, tiny_benchmark
+from tiny import quick_allocation, quick_peak, tiny_benchmark
 
 SOURCE = Path(hydropress.__file__).parents[1]
 PATIENCE = 120
@@ -32,6 +32,7 @@ def run(*arguments: str, code: int = 0):
 def tiny(monkeypatch):
     monkeypatch.setattr(ReduceConfig, "quick", staticmethod(lambda seed=0: tiny_benchmark()))
     monkeypatch.setattr(run_module, "peak_of_process", quick_peak)
+    monkeypatch.setattr(run_module, "compare_allocations", quick_allocation)
 
 
 def test_help_names_the_options():
@@ -46,6 +47,7 @@ def test_one_command_one_record_one_report(tiny, tmp_path):
     result = json.loads(run("--quick", "--json", "--out", str(out)).stdout)
     record = json.loads((out / "bench.json").read_text())
     assert result["checks"] == record["checks"]
+    assert result["claims"] == record["claims"]
     assert Path(result["report"]).read_text().startswith("<!DOCTYPE html>")
     assert record["command"].startswith("hydropress bench reduce --out")
     assert "--quick" in record["command"]

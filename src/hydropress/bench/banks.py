@@ -5,7 +5,7 @@ import torch
 from hydropress.data.shipped import find_model
 from hydropress.models.checkpoint import load
 from hydropress.models.s4d import S4D, Initialization
-from hydropress.systems.modal import ModalSystem, SISOSystem
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.moments import Time
 
 INITIALIZATIONS: tuple[Initialization, ...] = ("lin", "inv", "legs")
@@ -13,12 +13,17 @@ TRAINED = "s4d-fashion-mnist"
 
 
 def new_layer(
-    channels: int, seed: int, initialization: Initialization = "lin", state_size: int = 64
+    channels: int,
+    seed: int,
+    initialization: Initialization = "lin",
+    state_size: int = 64,
+    *,
+    bidirectional: bool = False,
 ) -> S4D:
     """Return an S4D layer at initialisation, drawn from a seed and nothing else."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return S4D(channels, state_size, initialization=initialization)
+        return S4D(channels, state_size, initialization=initialization, bidirectional=bidirectional)
 
 
 def trained_layers() -> list[S4D]:
@@ -42,6 +47,17 @@ def bank(layer: S4D, time: Time = "discrete") -> SISOSystem:
     return ModalSystem.from_exponents(
         poles, residues, torch.full(poles.shape, 2), time="continuous"
     )
+
+
+def both_directions(layer: S4D) -> MIMOSystem:
+    """Return a bidirectional layer's channels, each one input and two outputs, shape ``(H,)``.
+
+    The directions share their poles; their outputs stand one above the other, since errors add.
+    """
+    banks = layer.system()
+    C = banks.residues.transpose(0, 1)
+    B = torch.ones_like(C[:, 0, :, None])
+    return MIMOSystem(banks.exponents[0], B, C, banks.states[0], banks.D.T[..., None], "discrete")
 
 
 def joined(banks: list[SISOSystem]) -> SISOSystem:

@@ -18,7 +18,9 @@ RING = 0.9, 0.999
 MAX_PHASE = math.pi / 10
 
 
-def s5_layer(states: int, width: int, seed: int, time: Time, blocks: int = 2) -> MIMOSystem:
+def s5_layer(
+    states: int, width: int, seed: int, time: Time, blocks: int = 2, directions: int = 1
+) -> MIMOSystem:
     """Draw one S5 layer.
 
     Parameters
@@ -33,6 +35,9 @@ def s5_layer(states: int, width: int, seed: int, time: Time, blocks: int = 2) ->
         Discrete by zero-order hold, or continuous in units of a sample: poles Δλ, inputs ΔB.
     blocks
         Diagonal blocks of the state matrix, each HiPPO-N of size P / blocks.
+    directions
+        2 for a layer that reads its input both ways: the outputs of the two directions, which share
+        poles and B, stand one above the other, since their errors add.
 
     Notes
     -----
@@ -51,14 +56,17 @@ def s5_layer(states: int, width: int, seed: int, time: Time, blocks: int = 2) ->
         return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
     B = torch.cat([vectors.mH @ normal(size, width).to(vectors) for _ in range(blocks)])
-    C = torch.cat(
-        [torch.complex(normal(width, size), normal(width, size)) @ vectors for _ in range(blocks)],
-        -1,
-    )
-    B, C = B / math.sqrt(width), C / math.sqrt(2 * states)
+
+    def outputs() -> Tensor:
+        drawn = [torch.complex(normal(width, size), normal(width, size)) for _ in range(blocks)]
+        return torch.cat([one @ vectors for one in drawn], -1)
+
+    C = outputs()
+    B = B / math.sqrt(width)
     low, high = (math.log(step) for step in STEP_RANGE)
     uniform = torch.rand(blocks * len(poles), dtype=torch.float64, generator=generator)
     step = torch.exp(low + (high - low) * uniform)
+    C = torch.cat([C, *(outputs() for _ in range(directions - 1))]) / math.sqrt(2 * states)
     exponents, gain = discretize_zoh(poles.repeat(blocks), step)
     if time == "continuous":
         gain = step.to(gain)

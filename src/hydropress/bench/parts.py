@@ -14,8 +14,11 @@ from hydropress.errors import FileFormatError
 from hydropress.evaluation.records import read_json, write_json
 
 PARTS = "parts"
-CODE = ("systems", "reduction", "models", "data", "bench")
-"""Folders of the package on which a result depends."""
+CODE = (
+    *("systems", "reduction", "models", "data", "bench"),
+    *("calibration", "evaluation", "compress.py"),
+)
+"""Folders and files of the package on which a result depends."""
 
 Progress = Callable[[float, float, str], None]
 
@@ -46,7 +49,9 @@ def code_digest() -> str:
     """Return a digest of the package's code, so that results of other code are not mixed in."""
     root = Path(hydropress.__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(path for folder in CODE for path in (root / folder).rglob("*.py")):
+    places = [root / name for name in CODE]
+    files = [path for place in places for path in (place, *place.rglob("*.py"))]
+    for path in sorted(path for path in files if path.is_file()):
         digest.update(str(path.relative_to(root)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -15,11 +15,17 @@ import numpy as np
 
 from hydropress.systems.interop import from_pymor
 from hydropress.systems.modal import ModalSystem
+from hydropress.systems.moments import Time
 from hydropress.systems.norms import relative_h2_error
 
 METHODS = ("pymor-bt", "pymor-irka", "pymor-tsia")
+DISCRETE_METHODS = ("pymor-bt",)
+"""pyMOR's IRKA and TSIA raise NotImplementedError for a model with a sampling time."""
 TOLERANCE = 1e-4
 """pyMOR's default for IRKA and TSIA, on the relative change of the interpolation points."""
+
+SAMPLING_TIME: dict[Time, int] = {"continuous": 0, "discrete": 1}
+"""As pyMOR's models tell the two kinds apart."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +106,10 @@ def to_bank(model: Any) -> ModalSystem:
 
 
 def to_model(system: ModalSystem) -> Any:
-    """Return one continuous system's real modal realisation as pyMOR's model, without D."""
+    """Return one system's real modal realisation as pyMOR's model, without D."""
     models: Any = import_module("pymor.models.iosys")
     A, B, C, _ = (matrix.numpy() for matrix in system.to_state_space())
-    return models.LTIModel.from_matrices(A, B, C)
+    return models.LTIModel.from_matrices(A, B, C, sampling_time=SAMPLING_TIME[system.time])
 
 
 def fresh(model: Any) -> Any:
@@ -133,6 +139,11 @@ class Rival:
     converged: bool
 
 
+def methods_for(time: Time) -> tuple[str, ...]:
+    """Return pyMOR's methods that take systems of a kind of time."""
+    return METHODS if time == "continuous" else DISCRETE_METHODS
+
+
 def run(method: str, model: Any, order: int) -> Rival:
     """Reduce a model by one of ``METHODS``, with pyMOR's own defaults."""
     if method == "pymor-bt":
@@ -154,12 +165,12 @@ def error_of(full: ModalSystem, reduced: Any) -> float:
     A, B, C, _, E = reduced.to_matrices(format="dense")
     if E is not None:
         A, B = np.linalg.solve(E, A), np.linalg.solve(E, B)
-    system = ModalSystem.from_state_space(A, B, C, time="continuous")
+    system = ModalSystem.from_state_space(A, B, C, time=full.time)
     if not bool((system.decay > 0).all()):
         return float("inf")
     return float(relative_h2_error(full, system.reshape(*full.batch_shape)))
 
 
 def own_error(model: Any, reduced: Any) -> float:
-    """Return the same by pyMOR's own norm: a Lyapunov equation for the difference."""
+    """Return the same by pyMOR's own norm: a Lyapunov (Stein) equation for the difference."""
     return float((model - reduced).h2_norm() / model.h2_norm())

@@ -14,11 +14,13 @@ from hydropress.bench.cases import has_pymor
 from hydropress.bench.config import ReduceConfig
 from hydropress.reduction.reduce import reduce, reduce_path
 from hydropress.systems.modal import SISOSystem
+from hydropress.systems.moments import Time
 
 Step = Callable[[float], None]
 PATIENCE = 20.0
 """Seconds after which a timing is not repeated."""
 WARM_UP = 4
+TIMES: tuple[Time, ...] = "discrete", "continuous"
 
 
 def time_order(order: int, config: ReduceConfig, step: Step) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def time_order(order: int, config: ReduceConfig, step: Step) -> dict[str, Any]:
     the continuous bank, and its time is scaled to all of them.
     """
     layer = new_layer(config.speed_channels, config.seed)
-    banks = {"discrete": bank(layer), "continuous": bank(layer, "continuous")}
+    banks = {name: bank(layer, name) for name in TIMES}
     result: dict[str, Any] = {"order": order, "channels": config.speed_channels}
     errors: dict[str, list[float]] = {}
     for number, (name, full) in enumerate(banks.items()):
@@ -84,19 +86,22 @@ def _time_irka(
 
 
 def time_path(config: ReduceConfig, step: Step) -> dict[str, Any]:
-    """Time the whole path 2, 4, …, ``path_order`` on a discrete bank."""
-    full = bank(new_layer(config.speed_channels, config.seed))[: config.path_channels]
-    seconds, _ = _least(lambda: reduce_path(full, config.path_order), full, 1)
-    step(1.0)
-    scale = config.speed_channels / len(full.D)
-    return {
+    """Time the whole path 2, 4, …, ``path_order`` in discrete and in continuous time."""
+    layer = new_layer(config.speed_channels, config.seed)
+    count = min(config.path_channels, config.speed_channels)
+    scale = config.speed_channels / count
+    result: dict[str, Any] = {
         "orders": list(range(2, config.path_order + 1, 2)),
-        "channels": len(full.D),
-        "seconds": seconds[0],
-        "seconds_for_all": seconds[0] * scale,
+        "channels": count,
         "all": config.speed_channels,
         "scaled": scale > 1,
     }
+    for number, time_of_bank in enumerate(TIMES):
+        full = bank(layer, time_of_bank)[:count]
+        seconds, _ = _least(lambda full=full: reduce_path(full, config.path_order), full, 1)
+        result[time_of_bank] = {"seconds": seconds[0], "seconds_for_all": seconds[0] * scale}
+        step((number + 1) / len(TIMES))
+    return result
 
 
 def time_growth(config: ReduceConfig, step: Step) -> dict[str, Any]:

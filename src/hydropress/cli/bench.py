@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CONTINUE = "finished parts are kept; run the same command again to continue"
 
+WORDS = {True: "pass", False: "FAIL", None: "–"}
+
 bench_app = typer.Typer(no_args_is_help=True, help="Measure, check and report.")
 
 
@@ -26,7 +28,7 @@ def _root() -> None:
 def bench_reduce_command(
     out: Out,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Every part, on few systems: about a minute.")
+        bool, typer.Option("--quick", help="Every part, on few systems: a few minutes.")
     ] = False,
     every_channel: Annotated[
         bool,
@@ -42,8 +44,8 @@ def bench_reduce_command(
     """Benchmark the reduction engine against its rivals. Can be interrupted and continued.
 
     Errors, times, memory and certificates of every method on S4D banks, S5 and LRU layers and
-    pyMOR's examples; an exhaustive search at order 2; random restarts; timings. pyMOR joins in if
-    it is installed.
+    pyMOR's examples; an exhaustive search at order 2; random restarts; timings; global against
+    uniform allocation. pyMOR joins in if it is installed.
     """
     from hydropress.bench.config import ReduceConfig
     from hydropress.bench.run import run_reduce_benchmark
@@ -68,20 +70,33 @@ def bench_reduce_command(
     report = write_bench_report(out)
     checks: list[dict[str, Any]] = record["checks"]
     if json:
-        emit({"out": str(out), "report": str(report), "checks": checks})
+        claims = record["claims"]
+        emit({"out": str(out), "report": str(report), "claims": claims, "checks": checks})
         return
     show(
         _checks_table(checks),
+        _claims_table(record["claims"]),
         *record["left_out"],
         f"{headline(checks)}. Report: {report} (opens in a browser). Record: {out / 'bench.json'}",
     )
 
 
-def _checks_table(checks: list[dict[str, Any]]) -> "Table":
+def _claims_table(claims: list[dict[str, Any]]) -> "Table":
     from rich.table import Table
 
-    table = Table("Check", "", "Required", "Measured")
-    words = {True: "pass", False: "FAIL", None: "–"}
+    table = Table("Claim", "", "Checks measured", "What")
+    for claim in claims:
+        measured = f"{claim['measured']} of {claim['checks']}"
+        table.add_row(str(claim["number"]), WORDS[claim["passed"]], measured, claim["claim"])
+    return table
+
+
+def _checks_table(checks: list[dict[str, Any]]) -> "Table":
+    from rich.table import Column, Table
+
+    table = Table("Claim", Column("Check", no_wrap=True), "", "Required", "Measured")
     for check in checks:
-        table.add_row(check["name"], words[check["passed"]], check["claim"], check["figure"])
+        number = "" if check["number"] is None else str(check["number"])
+        verdict = WORDS[check["passed"]]
+        table.add_row(number, check["name"], verdict, check["claim"], check["figure"])
     return table

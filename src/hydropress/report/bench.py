@@ -10,12 +10,12 @@ from hydropress.report.bench_figures import BARS, error_figure, growth_figure, s
 from hydropress.report.html import REPORT, render_page
 from hydropress.report.methods import MethodStyle, Palette
 from hydropress.report.records import read_json
-from hydropress.report.tables import MISSING, count, error, moment, seconds
+from hydropress.report.tables import MISSING, count, error, moment, percent, seconds, share
 
 RECORD = "bench.json"
 NEEDED = (
-    *("benchmark", "title", "command", "checks", "comparison", "speed", "path", "growth"),
-    *("versions", "notes", "left_out", "config", "machine", "threads"),
+    *("benchmark", "title", "command", "claims", "checks", "comparison", "speed", "path"),
+    *("growth", "allocation", "versions", "notes", "left_out", "config", "machine", "threads"),
 )
 PYMOR = {
     "pymor-bt": ("balanced", "BT, pyMOR"),
@@ -24,11 +24,20 @@ PYMOR = {
 }
 """pyMOR's methods take the colour of ours of the same kind, dashed and open."""
 
+METRICS = {
+    "plain": "",
+    "horizon": "finite horizon",
+    "spectrum": "weighted by the inputs' spectrum",
+    "covariance": "weighted by the inputs' covariance",
+}
+"""What a case's errors are measured in, besides the H² norm."""
+
 CERTIFICATE = {
     "stationarity": "Stationarity",
     "balanced_error": "BT's error",
     "irka_error": "IRKA's error",
     "lower_bound": "Lower bound",
+    "amplification": "Ampli\u00adfication",
     "spread": "Spread",
     "mode_energy": "Mode energy",
 }
@@ -59,7 +68,8 @@ def render_bench(record: dict[str, Any]) -> str:
         "bench.html.j2",
         payload,
         record=record,
-        checks=record["checks"],
+        claims=[_claim(claim, record["checks"]) for claim in record["claims"]],
+        guards=[_check_row(check) for check in record["checks"] if check["number"] is None],
         headline=headline(record["checks"]),
         cases=cases,
         legend=sorted(set(styles.values()), key=lambda style: style.rank),
@@ -67,6 +77,7 @@ def render_bench(record: dict[str, Any]) -> str:
         growths=list(GROWTHS.items()),
         bars=list(BARS.values()),
         timings=_timings(record),
+        allocation=_allocation(record["allocation"]),
         created=moment(record.get("created") or ""),
         duration=seconds(record.get("seconds")),
     )
@@ -119,12 +130,35 @@ def _check(record: Any, name: str) -> None:
 
 
 def headline(checks: list[dict[str, Any]]) -> str:
-    """Say how many checks passed."""
+    """Say how many checks passed, those of the claims and those of the benchmark itself."""
     measured = [check for check in checks if check["passed"] is not None]
     passed = sum(check["passed"] for check in measured)
     left = len(checks) - len(measured)
     text = f"{passed} of {len(measured)} checks passed"
     return f"{text}, {left} not measured" if left else text
+
+
+VERDICTS = {True: ("pass", "pass"), False: ("fail", "fail"), None: ("unknown", "not measured")}
+"""Class and words of a verdict."""
+
+
+def _claim(claim: dict[str, Any], checks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a claim with its checks."""
+    kind, words = VERDICTS[claim["passed"]]
+    if claim["passed"] is None and claim["measured"]:
+        words = "in part"
+    return {
+        "number": claim["number"],
+        "claim": claim["claim"],
+        "kind": kind,
+        "words": words,
+        "checks": [_check_row(check) for check in checks if check["number"] == claim["number"]],
+    }
+
+
+def _check_row(check: dict[str, Any]) -> dict[str, Any]:
+    kind, words = VERDICTS[check["passed"]]
+    return check | {"kind": kind, "words": words}
 
 
 def _styles(comparison: list[dict[str, Any]]) -> dict[str, MethodStyle]:
@@ -147,6 +181,7 @@ def _case(case: dict[str, Any], styles: dict[str, MethodStyle]) -> dict[str, Any
     return {
         "title": case["title"],
         "size": _size(case),
+        "metric": METRICS[case["metric"]],
         "rows": [_row(row, styles[row["method"]], case["rows"]) for row in case["rows"]],
     }
 
@@ -215,5 +250,35 @@ def _timings(record: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     path = record["path"]
     scaled = f", scaled from {path['channels']:,}" if path["scaled"] else ""
     work = f"{path['all']:,} channels to every order 2 to {max(path['orders'])}"
-    rows.append((work, f"H², discrete{scaled}", f"{path['seconds_for_all']:.1f}", MISSING))
+    for name in ("discrete", "continuous"):
+        took = f"{path[name]['seconds_for_all']:.1f}"
+        rows.append((work, f"H², {name}{scaled}", took, MISSING))
     return rows
+
+
+def _allocation(part: dict[str, Any]) -> dict[str, Any]:
+    """Format the table of global against uniform allocation."""
+    whole = part["states_a_channel"]
+    gains = {gain["states"]: gain["accuracy"] for gain in part["gains"]}
+    return {
+        "model": part["model"],
+        "images": count(part["test_images"]),
+        "samples": count(part["samples"]),
+        "original": percent(part["original_accuracy"]),
+        "rows": [
+            {
+                "first": row["asked"] == "uniform",
+                "states": count(row["states"]),
+                "share": share(row["average"] / whole),
+                "asked": row["asked"],
+                "accuracy": f"{100 * row['accuracy']:.2f}\u00a0%",
+                "gain": f"{gains[row['states']]:+.2f}".replace("-", "−")
+                if row["asked"] == "global"
+                else "",
+                "agreement": f"{100 * row['agreement']:.2f}\u00a0%",
+                "by_layer": ", ".join(f"{mean:.1f}" for mean in row["by_layer"]),
+                "seconds": f"{row['seconds']:.0f}",
+            }
+            for row in part["rows"]
+        ],
+    }

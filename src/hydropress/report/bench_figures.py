@@ -41,11 +41,24 @@ def error_figure(case: dict[str, Any], styles: dict[str, MethodStyle]) -> Figure
     return {
         "data": data,
         "layout": {
-            "xaxis": {"title": {"text": "Order"}}
-            | log_axis([order for order, _ in places], 0.06, exact=True),
+            "xaxis": {"title": {"text": "Order"}} | _order_axis([order for order, _ in places]),
             "yaxis": {"title": {"text": "Relative H² error"}}
             | _scale([height for _, height in places]),
         },
+    }
+
+
+def _order_axis(orders: list[int]) -> dict[str, Any]:
+    """Lay out a logarithmic axis, or a linear one if there is an order zero."""
+    if min(orders) > 0:
+        return log_axis(orders, 0.06, exact=True)
+    ticks = sorted(set(orders))
+    margin = 0.06 * max(1, ticks[-1])
+    return {
+        "type": "linear",
+        "range": [-margin, ticks[-1] + margin],
+        "tickvals": ticks,
+        "ticktext": [f"{tick}" for tick in ticks],
     }
 
 
