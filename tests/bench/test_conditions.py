@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hydropress.bench.conditions import interpolation_residuals
-from hydropress.reduction.problem import InputCovariance, SpectralWeight
 from hydropress.reduction.reduce import reduce
+from hydropress.reduction.weights import InputCovariance, SpectralWeight
 from reduction.mimo import mimo_bank
 from strategies import seeded_bank
 

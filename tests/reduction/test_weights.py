@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ PLAIN = tuple(name for name in KEEPING if name not in ITERATIVE)
 @pytest.mark.parametrize("method", PLAIN)
 @pytest.mark.parametrize("kind", ["plain", "horizon", "weight"])
 def test_a_free_feedthrough_is_the_best_for_the_same_modes(method, kind):
-    options = {
+    options: dict[str, Any] = {
         "plain": {},
         "horizon": {"horizon": 12},
         "weight": {"weight": SpectralWeight(FREQUENCIES, LOW)},
@@ -166,7 +167,7 @@ def test_on_a_horizon_a_slow_pole_and_a_free_feedthrough_do_no_harm():
     exponents = torch.tensor([[0.0, -0.3 + 1j, -0.05 + 2j]], dtype=torch.complex128)
     residues = torch.tensor([[1.0, 1j, 0.5]], dtype=torch.complex128)
     full = ModalSystem.from_exponents(exponents, residues, torch.tensor([[1, 2, 2]]))
-    options = {"horizon": 20, "fit_feedthrough": True}
+    options: dict[str, Any] = {"horizon": 20, "fit_feedthrough": True}
     for order in (1, 2, 3):
         balanced = reduce(full, order, "balanced", **options).relative_error
         assert float(balanced) <= float(reduce(full, order, "balanced", horizon=20).relative_error)

@@ -19,7 +19,7 @@ from hydropress.bench.config import ReduceConfig
 from hydropress.bench.inputs import input_covariance, input_cross_spectrum, trained_spectrum
 from hydropress.bench.layers import lru_layer, s5_layer
 from hydropress.bench.rivals import example_models, quietly, to_bank
-from hydropress.reduction.problem import InputCovariance, SpectralWeight, Weight
+from hydropress.reduction.weights import InputCovariance, SpectralWeight, Weight
 from hydropress.systems.modal import ModalSystem
 from hydropress.systems.moments import Time
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydropress.reduction.problem import InputCovariance, SpectralWeight, Weight
+from hydropress.reduction.weights import InputCovariance, SpectralWeight, Weight
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 
 Array = NDArray[Any]

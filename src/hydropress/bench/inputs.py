@@ -10,7 +10,7 @@ from hydropress.data.shipped import find_model
 from hydropress.data.sources import calibration_sequences
 from hydropress.models.checkpoint import load
 from hydropress.models.s4d import S4D
-from hydropress.reduction.problem import InputCovariance, SpectralWeight
+from hydropress.reduction.weights import InputCovariance, SpectralWeight
 
 SEQUENCES = 32
 FREQUENCIES = 128
