@@ -320,9 +320,13 @@ TARGETS: list[dict[str, Any]] = [
 ]
 
 
+# A fit by h2 takes ten times as long as all the rest, whatever the target.
+AGAIN = [(target, method) for target in TARGETS for method in ("balanced", "last")]
+AGAIN.append((TARGETS[0], "h2"))
+
+
 @both_ways
-@pytest.mark.parametrize("method", ["h2", "balanced", "last"])
-@pytest.mark.parametrize("target", TARGETS, ids=["ratio", "tolerance", "max_drop", "uniform"])
+@pytest.mark.parametrize(("target", "method"), AGAIN)
 def test_a_plan_of_any_target_gives_the_same_model_again(
     tmp_path: Path, method: str, target: dict[str, Any], bidirectional: bool
 ):
