@@ -11,7 +11,7 @@ from hydropress.bench.conditions import interpolation_residuals
 from hydropress.reduction.reduce import reduce
 from hydropress.reduction.weights import InputCovariance, SpectralWeight
 from reduction.mimo import mimo_bank
-from strategies import seeded_bank
+from strategies import build, seeded_bank
 
 SAMPLES = 4000
 
@@ -64,6 +64,18 @@ def test_an_optimum_meets_them_and_its_neighbour_does_not(make, time):
     assert interpolation_residuals(full, result.system).max() < 1e-6
     moved = replace(result.system, exponents=result.system.exponents * 1.01)
     assert interpolation_residuals(full, moved).min() > 1e-5
+
+
+def test_a_pole_on_the_decay_floor_meets_them_where_only_the_floor_holds_it():
+    # A growing kernel's best model of one real pole would grow: over 20 samples it may not.
+    full = build([-1e-3 + 0.05j], [-1.0j], [2]).reshape(1)
+    result = reduce(full, 1, horizon=20)
+    assert float(result.system.decay.min()) == pytest.approx(1e-12)
+    assert bool(result.converged)
+    assert interpolation_residuals(full, result.system, horizon=20)[0] < 1e-6
+    # Above the floor nothing holds it, and a slower pole would be better.
+    faster = replace(result.system, exponents=result.system.exponents - 1e-3)
+    assert interpolation_residuals(full, faster, horizon=20)[0] > 1e-3
 
 
 def test_a_system_without_states_has_nothing_to_meet():

@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.weights import InputCovariance, SpectralWeight, Weight
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 
 Array = NDArray[Any]
+FLOOR = DescentConfig().decay_floor
+"""Least decay that a pole may take: there the conditions are those of a constrained optimum."""
 
 
 def interpolation_residuals(
@@ -95,6 +98,9 @@ def _largest(full: ModalSystem, reduced: ModalSystem, horizon: float | None) -> 
     length_b, length_c = (np.linalg.norm(vectors, axis=1) for vectors in (b, c))
     by_output = np.linalg.norm(np.einsum("ipm,im->ip", K, b), axis=1) / (length_b * size[0])
     by_input = np.linalg.norm(np.einsum("ip,ipm->im", c, K), axis=1) / (length_c * size[0])
+    # The error would fall if a pole on the decay floor decayed less, which it may not.
+    held = (-np.real(s) <= FLOOR * (1 + 1e-9)) & (derivative.real > 0)
+    derivative = np.where(held, 1j * derivative.imag, derivative)
     by_pole = np.abs(derivative) / (length_b * length_c * size[1])
     return float(np.max([by_output, by_input, by_pole]))
 
@@ -190,12 +196,17 @@ class _Moments:
     def first(self, w: Array) -> tuple[Array, Array]:
         """Return Σ e^{wt} and Σ t e^{wt}, or the integrals."""
         h = self.horizon
-        tail: Array = np.zeros_like(w) if h is None else np.exp(w * h)
-        length = 0.0 if h is None else h
         if self.time == "continuous":
+            tail: Array = np.zeros_like(w) if h is None else np.exp(w * h)
+            length = 0.0 if h is None else h
             return (tail - 1) / w, (1 + tail * (w * length - 1)) / w**2
-        gap = -np.expm1(w)
-        return (1 - tail) / gap, (np.exp(w) * (1 - tail) - length * tail * gap) / gap**2
+        if h is None:
+            gap = -np.expm1(w)
+            return 1 / gap, np.exp(w) / gap**2
+        # Sample by sample: nothing cancels where w is next to 0.
+        t = np.arange(int(h))
+        powers = np.exp(w[..., None] * t)
+        return powers.sum(-1), (powers * t).sum(-1)
 
     def squares(self, decay: Array) -> tuple[Array, Array]:
         """Return ‖e^{st}‖² and ‖t e^{st}‖² for decays -2 Re s."""

@@ -1,7 +1,8 @@
 """Starts drawn at random from where energy can be captured: randomised matching pursuit.
 
 Descents from grown contenders are all alike.  Random starts find what these miss, and find it most
-often if they are drawn as a greedy search would choose, with some chance for the second best.
+often if they are drawn as a greedy search would choose, with some chance for the second best: a
+greedy randomised search [feo1995grasp] over orthogonal least squares [chen1989ols].
 """
 
 import numpy as np
