@@ -176,7 +176,8 @@ def compress(
     Parameters
     ----------
     model
-        Trained; it is not changed.
+        Trained; it is not changed.  The two directions of a bidirectional layer are reduced apart:
+        each gets poles of its own, also where the original shares one set.
     ratio, order
         Share of the SSM states to keep, or states per channel on average.  A ratio of all states
         that is no whole number of them is rounded down; with ``allocation="uniform"``, to the

@@ -136,6 +136,19 @@ def dictionary(full):
     return objective, candidates, candidates.dictionary()
 
 
+def blocks(objective, made, draws, sharpness):
+    """Return what a pursuit chooses with the same sharpness at every start."""
+    return pursued_blocks(
+        made.exponents,
+        made.target * objective.energy[:, None],
+        made.first,
+        made.second,
+        draws,
+        np.full(len(draws), sharpness),
+        "discrete",
+    )
+
+
 def greedy_choice(ours, columns, first, second, taken):
     """Return the block that explains most of a kernel beside those taken, by least squares."""
     left: list[float] = []
@@ -152,16 +165,7 @@ def greedy_choice(ours, columns, first, second, taken):
 def test_sharpest_pursuit_is_orthogonal_matching_pursuit():
     full = fast_systems()
     objective, _, made = dictionary(full)
-    draws, sharpness = np.full((1, 2), 0.5), np.array([40])
-    chosen = pursued_blocks(
-        made.exponents,
-        made.target * objective.energy[:, None],
-        made.first,
-        made.second,
-        draws,
-        sharpness,
-        "discrete",
-    )
+    chosen = blocks(objective, made, np.full((1, 2), 0.5), 40)
     ours = kernels(full.exponents, full.residues, full.states)
     first, second = made.first.tolist(), made.second.tolist()
     for row in range(3):
@@ -177,15 +181,7 @@ def test_blunt_pursuit_draws_each_block_as_often_as_the_energy_that_it_captures(
     full = fast_systems()[:1]
     objective, _, made = dictionary(full)
     draws = (np.arange(4000)[:, None] + 0.5) / 4000
-    chosen = pursued_blocks(
-        made.exponents,
-        made.target * objective.energy[:, None],
-        made.first,
-        made.second,
-        draws,
-        np.zeros(4000, np.int64),
-        "discrete",
-    )
+    chosen = blocks(objective, made, draws, 0)
     ours = kernels(full.exponents, full.residues, full.states)[0]
     _, left = greedy_choice(
         ours, atoms(made.exponents[0]), made.first.tolist(), made.second.tolist(), []
