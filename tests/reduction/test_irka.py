@@ -1,10 +1,19 @@
-"""IRKA: fixed points, scalar systems, and what it does where there is none."""
+"""IRKA: fixed points, scalar systems, horizons, and what it does where there is none."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from scipy import linalg
 
+import oracles
+from hydropress.errors import UnstableSystemError
 from hydropress.reduction.fixed_point import FullModes, ReducedModes, project
 from hydropress.reduction.reduce import reduce
+from hydropress.systems.modal import SISOSystem
+from hydropress.systems.norms import relative_h2_error
 from reduction.mimo import as_mimo
 from reduction.test_optimality import interpolation_residuals
 from strategies import build, s4d_bank, seeded_bank, seeded_mimo
@@ -67,8 +76,56 @@ def test_a_start_of_a_lower_order_is_kept():
     assert float(result.relative_error[0]) < 1e-7
 
 
+def dense_projection(
+    full: SISOSystem, small: SISOSystem, horizon: int
+) -> list[NDArray[np.float64]]:
+    """Return A_r, B_r and C_r of one iteration on time-limited Sylvester equations."""
+    (A, B, C, _), (A_r, B_r, C_r, _) = (oracles.dense_state_space(one) for one in (full, small))
+
+    def solution(A: Any, B: Any, A_r: Any, B_r: Any) -> Any:
+        right = np.outer(B, B_r)
+        if full.time == "discrete":
+            power = np.linalg.matrix_power
+            return sum(power(A, t) @ right @ power(A_r, t).T for t in range(horizon))
+        left = linalg.expm(A * horizon) @ right @ linalg.expm(A_r * horizon).T - right
+        return linalg.solve_sylvester(A, A_r.T, left)
+
+    V, W = solution(A, B, A_r, B_r), solution(A.T, C, A_r.T, C_r)
+    pencil = W.T @ V
+    return [linalg.solve(pencil, W.T @ A @ V), linalg.solve(pencil, W.T @ B), C @ V]
+
+
 @pytest.mark.parametrize("time", TIMES)
-def test_poles_on_the_boundary_have_none(time):
+@pytest.mark.parametrize("horizon", [30, 90])
+def test_on_a_horizon_the_sylvester_equations_end_there(time, horizon):
+    full = seeded_bank((1,), 3, 1, time=time, seed=75, decays=(0.02, 0.3))
+    start = reduce(full, 3).system
+    projected, sound = project(FullModes.of(full, horizon), ReducedModes.of(start, 3))
+    assert bool(sound.all())
+    A, B, C = dense_projection(full[0], start[0], horizon)
+    steps = np.arange(8)
+    grow = np.linalg.matrix_power if time == "discrete" else lambda A, t: linalg.expm(A * t)
+    expected = np.array([C @ grow(A, t) @ B for t in steps])
+    poles = np.linalg.eigvals(A)
+    # Those outside would be mirrored.
+    assert bool((abs(poles) < 1 if time == "discrete" else poles.real < 0).all())
+    actual = projected.to_system(full).impulse_response(8)[0]
+    np.testing.assert_allclose(actual, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_a_horizon_that_is_heeded_pays_within_it():
+    full, horizon = seeded_bank((8,), 8, seed=76, decays=(0.001, 0.02)), 40
+    heeded = reduce(full, 4, "irka", horizon=horizon)
+    unheeded = relative_h2_error(full, reduce(full, 4, "irka").system, horizon=horizon)
+    best = reduce(full, 4, horizon=horizon)
+    assert float(heeded.relative_error.mean()) < 0.98 * float(unheeded.mean())
+    assert bool((best.relative_error <= heeded.relative_error * (1 + 1e-9)).all())
+
+
+@pytest.mark.parametrize("time", TIMES)
+def test_poles_on_the_boundary_have_one_within_a_horizon(time):
     full = build([0.0, -0.3 + 1j], [1.0, 1.0], [1, 2], time=time).reshape(1)
-    certificate = reduce(full, 1, "balanced", horizon=20).certificate
-    assert bool(certificate.irka_error.isnan().all())
+    result = reduce(full, 1, "irka", horizon=20)
+    assert float(result.certificate.irka_error) == pytest.approx(float(result.relative_error))
+    with pytest.raises(UnstableSystemError, match="horizon"):
+        reduce(full, 1, "irka")

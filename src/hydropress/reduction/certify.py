@@ -6,7 +6,7 @@ from torch import Tensor
 from hydropress.reduction.balanced import balanced_system
 from hydropress.reduction.bounds import lower_bound, spectral_lower_bound
 from hydropress.reduction.free_feedthrough import with_best_feedthrough
-from hydropress.reduction.irka import ITERATIONS, irka_solutions
+from hydropress.reduction.irka import ITERATIONS, has_fixed_point, irka_solutions
 from hydropress.reduction.metric import (
     delayed,
     largest_mode_energy,
@@ -58,10 +58,10 @@ def _error_of(problem: Problem[S], system: S) -> Tensor:
 def _irka_error(problem: Problem[S], balanced: S, order: int, iterations: int) -> Tensor:
     if order == 0:
         return _error_of(problem, balanced)
-    if not bool((problem.full.decay > 0).all()):
+    if not has_fixed_point(problem.full, problem.horizon):
         return torch.full_like(problem.energy, torch.nan)
     start = problem.balancing.truncate(order)
-    found, _ = irka_solutions(problem.full, order, start, iterations)
+    found, _ = irka_solutions(problem.full, order, start, iterations, horizon=problem.horizon)
     found = with_best_feedthrough(problem, found)
     return _error_of(problem, where(problem.full.order <= order, problem.full, found))
 

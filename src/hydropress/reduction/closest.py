@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hydropress.reduction.balancing import Balancing
-from hydropress.reduction.irka import irka_solutions
+from hydropress.reduction.irka import has_fixed_point, irka_solutions
 from hydropress.reduction.iterate import Iterate
 from hydropress.reduction.merit import mode_energies
 from hydropress.reduction.metric import relative_error, response_error
@@ -89,9 +89,11 @@ def closest_of_small_errors(
         return found
     part = replace(problem, full=problem.full[index])
     rivals = [Balancing.of(part.full, part.horizon).truncate(order)]
-    if part.horizon is None:
+    if has_fixed_point(part.full, part.horizon):
         starts = [rivals[0], found[index]]
-        rivals += [irka_solutions(part.full, order, start)[0] for start in starts]
+        rivals += [
+            irka_solutions(part.full, order, start, horizon=part.horizon)[0] for start in starts
+        ]
     best = closest(part, found[index], rivals)
     spread = torch.zeros(len(squared_error), dtype=torch.int64, device=index.device)
     spread[index] = torch.arange(len(index), device=index.device)

@@ -7,7 +7,8 @@ they are solved entry by entry:
     V_ij = (b_i · ē_j) φ_0(s_i + z̄_j),     W_ij = (c̄_i · d_j) φ_0(s̄_i + z_j)
 
 with full modes c_i b_iᵀ e^{s_i t} and reduced modes d_j e_jᵀ e^{z_j t}.  Iterating the projection
-is IRKA [gugercin2008irka] in continuous, MIRIAm [bunse2010] in discrete time.
+is IRKA [gugercin2008irka] in continuous, MIRIAm [bunse2010] in discrete time.  On a finite horizon
+φ_0 is the sum up to it, which solves the time-limited Sylvester equations of [goyal2019].
 """
 
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ class FullModes:
         a - 1 in discrete time, so that nothing is taken from one, λ in continuous time; ``(K, n)``.
     time
         ``discrete`` or ``continuous``.
+    horizon
+        Samples or time units that count; ``None`` for all.
     """
 
     exponents: Exponentials
@@ -61,9 +64,10 @@ class FullModes:
     outputs: Tensor
     diagonal: Tensor
     time: Time
+    horizon: float | None
 
     @staticmethod
-    def of(system: ModalSystem) -> "FullModes":
+    def of(system: ModalSystem, horizon: float | None = None) -> "FullModes":
         """Write out a bank of batch shape ``(K,)``."""
         exponents, B, C = all_mimo_modes(system)
         exponents, B, C = exponents[:, 0::2], B[:, 0::2].mT, C[..., 0::2]
@@ -76,6 +80,7 @@ class FullModes:
             root * torch.cat([C.real, -C.imag], 2),
             torch.expm1(exponents) if system.time == "discrete" else exponents,
             system.time,
+            horizon,
         )
 
     def select(self, index: Tensor) -> "FullModes":
@@ -88,6 +93,7 @@ class FullModes:
             self.outputs[index],
             self.diagonal[index],
             self.time,
+            self.horizon,
         )
 
 
@@ -173,7 +179,7 @@ def project(full: FullModes, reduced: ReducedModes) -> tuple[ReducedModes, Tenso
     """
     time, order = full.time, reduced.exponents.shape[1]
     mirrored = Exponentials.of(reduced.exponents.conj().resolve_conj())
-    (phi,) = stacked_pair_moments(full.exponents, mirrored, 1, time=time)
+    (phi,) = stacked_pair_moments(full.exponents, mirrored, 1, time=time, horizon=full.horizon)
     right = (reduced.B.conj() @ full.B).view_as(phi) * phi
     left = (reduced.C.mT @ full.C.conj()).view_as(phi) * phi.conj()
     V, W = _real_basis(right, reduced.exponents), _real_basis(left, reduced.exponents)

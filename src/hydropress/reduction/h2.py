@@ -18,7 +18,7 @@ from hydropress.reduction.free_feedthrough import (
     with_first_sample,
 )
 from hydropress.reduction.grown import grown, with_best_real
-from hydropress.reduction.irka import ITERATIONS, irka_solutions
+from hydropress.reduction.irka import ITERATIONS, has_fixed_point, irka_solutions
 from hydropress.reduction.iterate import Iterate, empty_iterate
 from hydropress.reduction.mimo import mimo_h2
 from hydropress.reduction.minimal import minimal
@@ -64,7 +64,7 @@ def _balancing_for_starts(problem: Problem[SISOSystem]) -> Balancing[SISOSystem]
 
 
 def _has_irka(problem: Problem[SISOSystem]) -> bool:
-    return problem.weight is None and bool((problem.full.decay > 0).all())
+    return problem.weight is None and has_fixed_point(problem.full, problem.horizon)
 
 
 def _rivals(problem: Problem[SISOSystem], order: int) -> list[SISOSystem]:
@@ -73,7 +73,7 @@ def _rivals(problem: Problem[SISOSystem], order: int) -> list[SISOSystem]:
         return []
     rivals = [balanced_system(problem, order)]
     if _has_irka(problem):
-        found, _ = irka_solutions(problem.full, order, rivals[0])
+        found, _ = irka_solutions(problem.full, order, rivals[0], horizon=problem.horizon)
         rivals.append(with_best_feedthrough(problem, found))
     if problem.fits_feedthrough and problem.horizon is None:
         rivals.append(problem.balancing.residualize(order))
@@ -94,12 +94,16 @@ def _starts(
             if order > 2:
                 begin: list[SISOSystem] = []
                 if len(full.D) <= VERY_FEW:
-                    strongest = keep_modes(full, mode_energies(full), order)
+                    energies = mode_energies(full, horizon=problem.horizon)
+                    strongest = keep_modes(full, energies, order)
                     begin = [strongest, *extreme_modes(full, order)]
                 elif not _is_compared(problem):
                     begin = systems[order][:1]
                 steps = ITERATIONS if _is_compared(problem) else IRKA_STEPS
-                systems[order] += [irka_solutions(full, order, one, steps)[0] for one in begin]
+                systems[order] += [
+                    irka_solutions(full, order, one, steps, horizon=problem.horizon)[0]
+                    for one in begin
+                ]
     grown: dict[int, Iterate] = {}
     if problem.weight is not None or problem.fits_feedthrough:
         below = {order - 1 for order in problem.orders if order > 1}

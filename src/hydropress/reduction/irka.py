@@ -54,29 +54,41 @@ def _distance(first: Tensor, second: Tensor, time: str) -> Tensor:
     return nearest.amax(1) if nearest.shape[1] else nearest.new_zeros(len(nearest))
 
 
+def has_fixed_point(full: ModalSystem, horizon: float | None) -> bool:
+    """Return whether the equations of a bank have a solution: every mode decays, or time ends."""
+    return horizon is not None or bool((full.decay > 0).all())
+
+
 def irka_solutions(
-    full: S, order: int, start: ModalSystem, iterations: int = ITERATIONS
+    full: S,
+    order: int,
+    start: ModalSystem,
+    iterations: int = ITERATIONS,
+    *,
+    horizon: float | None = None,
 ) -> tuple[S, Tensor]:
     """Return IRKA's systems of an order from a bank of starts, and the iterations of each."""
-    modes = FullModes.of(full)
+    modes = FullModes.of(full, horizon)
     reduced, count = iterate_fixed_point(modes, ReducedModes.of(start, order), iterations)
     return cast(S, reduced.to_system(full)), count
 
 
 def irka_method(problem: Problem[S]) -> list[Outcome[S]]:
-    """Run IRKA from BT's solution; weight and horizon do not enter, a free D is the best for it.
+    """Run IRKA from BT's solution; a weight does not enter, a free D is the best for it.
 
     References
     ----------
     [gugercin2008irka], algorithm 4.1 (continuous time), [bunse2010] (discrete time), both in the
     form of [xu2011], which projects onto the solutions of two Sylvester equations.  Deviations:
     starts from BT instead of an arbitrary choice, and poles that come out unstable are mirrored.
-    Like the original it may not converge, and what it converges to may be a saddle point.
+    Like the original it may not converge, and what it converges to may be a saddle point.  On a
+    finite horizon the equations are those of [goyal2019], whose fixed points fulfil the optimality
+    conditions only up to what is left at the horizon.
     """
     outcomes: list[Outcome[S]] = []
     for order in problem.orders:
         start = problem.balancing.truncate(order)
-        system, count = irka_solutions(problem.full, order, start)
+        system, count = irka_solutions(problem.full, order, start, horizon=problem.horizon)
         system = with_best_feedthrough(problem, system)
         outcomes.append(Outcome(system, count, torch.zeros_like(count, dtype=torch.float64)))
     return outcomes

@@ -110,7 +110,7 @@ class _Path:
         proposed = propose(base.directions, base.fit.C) if base else propose(None, None)
         placed = [self._descend(one, 0) for one in proposed]
         seeds = [self._system(one) for one in placed] + starts + extreme_modes(self._full, order)
-        projected = project_all(self._full, order, seeds)
+        projected = project_all(self._full, order, seeds, self._problem.horizon)
         # Real poles start slowly: the last proposal, a couple of them, always goes on.
         candidates = [one.directions for one in sorted(placed[:-1], key=_error)[:PROPOSALS]]
         candidates += proposed[-1:]

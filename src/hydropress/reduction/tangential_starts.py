@@ -4,7 +4,7 @@ import torch
 
 from hydropress.reduction.balanced import balanced_system
 from hydropress.reduction.free_feedthrough import with_best_feedthrough
-from hydropress.reduction.irka import irka_solutions
+from hydropress.reduction.irka import has_fixed_point, irka_solutions
 from hydropress.reduction.problem import Problem
 from hydropress.reduction.scores import mode_energies
 from hydropress.reduction.truncation import keep_modes
@@ -18,24 +18,27 @@ PROJECTIONS = 10
 def starts_of(problem: Problem[MIMOSystem], order: int) -> list[MIMOSystem]:
     """Return BT's solutions, the dominant modes and, at orders that are wanted, IRKA's solutions.
 
-    IRKA's are those of the method of that name, so that ``h2`` is no worse; all poles must decay.
+    IRKA's are those of the method of that name, so that ``h2`` is no worse.
     """
     full = problem.full
     dominant = keep_modes(full, mode_energies(full, horizon=problem.horizon), order)
     starts = [balanced_system(problem, order), with_best_feedthrough(problem, dominant)]
-    if order in problem.orders and bool((full.decay > 0).all()):
-        found, _ = irka_solutions(full, order, starts[0])
+    if order in problem.orders and has_fixed_point(full, problem.horizon):
+        found, _ = irka_solutions(full, order, starts[0], horizon=problem.horizon)
         starts.append(with_best_feedthrough(problem, found))
     if problem.fits_feedthrough and problem.horizon is None:
         starts.append(problem.balancing.residualize(order))
     return starts
 
 
-def project_all(full: MIMOSystem, order: int, starts: list[MIMOSystem]) -> list[MIMOSystem]:
+def project_all(
+    full: MIMOSystem, order: int, starts: list[MIMOSystem], horizon: float | None
+) -> list[MIMOSystem]:
     """Return what the starts, single systems, are projected to by IRKA's first iterations."""
-    if not bool((full.decay > 0).all()):
+    if not has_fixed_point(full, horizon):
         return []
     bank = stack(starts)
     rows = torch.zeros(len(starts), dtype=torch.int64, device=full.D.device)
-    projected, _ = irka_solutions(full.reshape(1)[rows], order, bank, PROJECTIONS)
+    bank_of_full = full.reshape(1)[rows]
+    projected, _ = irka_solutions(bank_of_full, order, bank, PROJECTIONS, horizon=horizon)
     return [projected[row] for row in range(len(starts))]
