@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hydropress.data.sequences import Batch
+
 
 @dataclass(frozen=True)
 class ImageSequences:
@@ -35,3 +37,7 @@ class ImageSequences:
         """Return the standardised pixels row by row, float32, shape ``(n, height * width, 1)``."""
         pixels = self.images.flatten(1).to(torch.float32) / 255
         return ((pixels - self.mean) / self.deviation)[..., None]
+
+    def batch(self) -> Batch:
+        """Return all images at once, as sequences."""
+        return Batch(self.sequences(), None, self.labels)
