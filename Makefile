@@ -67,7 +67,7 @@ endef
 $(VENV)/demo.stamp: pyproject.toml constraints.txt $(if $(SOUND),,FORCE)
 	@$(if $(SOUND),,$(create))
 	@echo "Setting up $(VENV), which can take some minutes"
-	$(call install,.)
+	$(call install,.[training])
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
 	$(call install,.[test])

@@ -127,10 +127,11 @@ class _Steps:
 def _check_calibration(calibration: Tensor | None) -> None:
     if calibration is None:
         return
-    if calibration.ndim != 3 or len(calibration) < MINIMUM_CALIBRATION:
+    if calibration.ndim not in (2, 3) or len(calibration) < MINIMUM_CALIBRATION:
         raise InvalidArgumentError(
-            f"calibration of shape {tuple(calibration.shape)}; required: (n, length, inputs) with "
-            f"n at least {MINIMUM_CALIBRATION}; a few dozen sequences suffice"
+            f"calibration of shape {tuple(calibration.shape)}; required: (n, length, inputs), or "
+            f"tokens (n, length), with n at least {MINIMUM_CALIBRATION}; a few dozen sequences "
+            "suffice"
         )
     if not bool(torch.isfinite(calibration).all()):
         raise InvalidArgumentError("calibration contains NaN or infinity; required: finite data")
@@ -199,7 +200,8 @@ def compress(
     method
         Name of a registered reduction method.
     calibration
-        Sequences as the model takes them, ``(n, L, inputs)``; no labels.  With ``h2`` they weight
+        Sequences as the model takes them, ``(n, L, inputs)``, or tokens, ``(n, L)``; all of one
+        length, no labels.  With ``h2`` they weight
         the error by what each layer receives in the already compressed prefix, feedthrough and
         bias are fitted, and each system's start is selected by its output error on held-out
         sequences.  Every method has the means of its layers' outputs and of the logits matched.

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from hydropress.errors import FileFormatError, InvalidArgumentError
+from hydropress.training.checkpoints import read_log
 from hydropress.training.config import TrainingConfig
 from hydropress.training.interrupts import DeferredInterrupt
-from hydropress.training.loop import fit, read_log, schedule
+from hydropress.training.loop import fit, schedule
 from hydropress.training.process import keep_freed_memory, use_threads
 from tiny import tiny_images, tiny_model
 

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from hydropress.data.tasks import TASKS
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
 from hydropress.models.classifier import ClassifierConfig
 from hydropress.training.config import RecoveryConfig, TrainingConfig
@@ -10,7 +11,6 @@ from hydropress.training.recipes import Recipe, load_recipe, parse_recipe, recip
 
 
 def test_the_shipped_recipe_is_what_the_shipped_model_was_trained_with():
-    assert recipe_names() == ("sequential-fashion-mnist",)
     recipe = load_recipe("sequential-fashion-mnist")
     assert (recipe.data, recipe.seed) == ("fashion-mnist", 0)
     assert recipe.model == ClassifierConfig(
@@ -58,7 +58,10 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modle: {}", "unknown entry 'modle'; required: any of data, seed, model, training"),
+        (
+            "modle: {}",
+            "unknown entry 'modle'; required: any of data, length, seed, model, training",
+        ),
         ("model: {chanels: 3}", "model: unknown entry 'chanels'; required: any of num_inputs"),
         ("training: {seed: 3}", "training: unknown entry 'seed'"),
         ("model: {channels: 3.5}", "model.channels: 3.5; required: a whole number"),
@@ -121,3 +124,29 @@ def test_recovery_is_chosen_by_epochs_or_by_steps():
         RecoveryConfig.chosen(4096, epochs=1, steps=1)
     with pytest.raises(InvalidArgumentError, match="max_steps=0"):
         RecoveryConfig.chosen(4096, steps=0)
+
+
+def test_every_recipe_of_the_package_is_one():
+    tasks = ("listops", "text", "retrieval", "image", "pathfinder", "path-x")
+    assert {f"lra-{task}" for task in tasks} <= set(recipe_names())
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        assert recipe.data in TASKS
+        task, base = TASKS[recipe.data], name.removesuffix("-small")
+        assert base in (f"lra-{recipe.data}", "sequential-fashion-mnist")
+        for field in ("num_classes", "num_inputs", "num_tokens", "pairs"):
+            assert getattr(recipe.model, field) == getattr(task, field)
+        # A small one is smaller.
+        if base != name:
+            large = load_recipe(base).model
+            assert recipe.model.channels < large.channels
+
+
+def test_what_a_task_decides_cannot_be_said_otherwise(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("data: text\nmodel: {num_classes: 3}\n")
+    with pytest.raises(FileFormatError, match=r"model\.num_classes: 3; required: 2"):
+        load_recipe(path)
+    path.write_text("data: text\nlength: 100\nmodel: {num_classes: 2}\n")
+    recipe = load_recipe(path)
+    assert (recipe.length, recipe.model.num_tokens) == (100, 257)

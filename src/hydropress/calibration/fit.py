@@ -26,6 +26,9 @@ from hydropress.reduction.search import Candidates, ladder_of_exponents
 from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import h2_norm
 
+ENTRIES_AT_ONCE = 2**26
+"""Of the matrices of a window, L² each: 512 MB in float64."""
+
 
 @dataclass(frozen=True)
 class CalibratedSettings:
@@ -111,10 +114,51 @@ def _spectral_objective(
     return SpectralObjective(spectra.frequencies, weights, targets, energy, fits_feedthrough)
 
 
+@dataclass(frozen=True)
+class _Means:
+    """What the bias of a reduced system follows from.
+
+    Attributes
+    ----------
+    inputs, output
+        As in :class:`~hydropress.calibration.signals.WindowStatistics`, ``(K, L)`` and ``(K,)``.
+    """
+
+    inputs: Tensor
+    output: Tensor
+
+
+def _window(
+    full: SISOSystem, signals: LayerSignals, fits_feedthrough: bool
+) -> tuple[KernelObjective, _Means]:
+    """Return the objective on the window, worked out for some systems after the others."""
+    length = signals.inputs.shape[-1]
+    at_once = max(1, ENTRIES_AT_ONCE // length**2)
+    parts: list[KernelObjective] = []
+    means: list[_Means] = []
+    for start in range(0, len(full.D), at_once):
+        rows = slice(start, start + at_once)
+        statistics = window_statistics(signals.systems(rows))
+        parts.append(_window_objective(full[rows], statistics, fits_feedthrough))
+        means.append(_Means(statistics.input_means, statistics.output_mean))
+    joined = KernelObjective(
+        torch.cat([part.factors for part in parts]),
+        torch.cat([part.targets for part in parts]),
+        torch.cat([part.constants for part in parts]),
+        torch.cat([part.output_energies for part in parts]),
+        torch.arange(len(full.D), device=full.D.device),
+        torch.cat([part.energy for part in parts]),
+        fits_feedthrough,
+    )
+    return joined, _Means(
+        torch.cat([part.inputs for part in means]), torch.cat([part.output for part in means])
+    )
+
+
 def _window_objective(
     full: SISOSystem, statistics: WindowStatistics, fits_feedthrough: bool
 ) -> KernelObjective:
-    gram = statistics.gram.clone()
+    gram = statistics.gram
     diagonal = gram.diagonal(dim1=-2, dim2=-1)
     diagonal += 1e-9 * diagonal.mean(-1, keepdim=True).clamp_min(1e-300)
     lower = torch.linalg.cholesky(gram)
@@ -234,8 +278,8 @@ class LayerFit:
         What the systems get and should return, K rows.
     held_out
         The last of the sequences, on which starts are compared.
-    statistics, window
-        Normal equations and objective of the others.
+    means, window
+        Means and objective of the others.
     config
         Settings of the descent.
     """
@@ -243,7 +287,7 @@ class LayerFit:
     full: SISOSystem
     signals: LayerSignals
     held_out: LayerSignals
-    statistics: WindowStatistics
+    means: _Means
     window: KernelObjective
     config: DescentConfig
 
@@ -264,15 +308,14 @@ class LayerFit:
         """
         count, length = signals.inputs.shape[1:]
         fit, held_out = signals.split(settings.num_held_out(count))
-        statistics = window_statistics(fit)
-        window = _window_objective(full, statistics, fits_feedthrough)
-        return LayerFit(full, signals, held_out, statistics, window, settings.polish(length))
+        window, means = _window(full, fit, fits_feedthrough)
+        return LayerFit(full, signals, held_out, means, window, settings.polish(length))
 
     def _assess(self, iterate: Iterate) -> _Fitted:
         system = iterate.to_system(torch.zeros_like(self.full.D), self.full.time)
         kernel = system.impulse_response(self.signals.inputs.shape[-1])
         kernel[:, 0] += system.D
-        bias = self.statistics.output_mean - (kernel * self.statistics.input_means).sum(-1)
+        bias = self.means.output - (kernel * self.means.inputs).sum(-1)
         error = held_out_error(system, bias, self.held_out)
         return _Fitted(system, bias, torch.where(error.isfinite(), error, torch.inf))
 

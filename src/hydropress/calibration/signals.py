@@ -113,6 +113,10 @@ class LayerSignals:
         """Return the first ``count`` sequences."""
         return self._take(slice(None, count))
 
+    def systems(self, index: slice) -> "LayerSignals":
+        """Return the signals of some of the systems."""
+        return LayerSignals(self.inputs[index], self.original_inputs[index], self.outputs[index])
+
     def _take(self, index: slice) -> "LayerSignals":
         return LayerSignals(
             self.inputs[:, index], self.original_inputs[:, index], self.outputs[:, index]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hydropress.cli.console import Bar, emit, guarded, show
+from hydropress.cli.lra import bench_lra_command
 from hydropress.cli.options import Json, Out, Seed, Threads
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ CONTINUE = "finished parts are kept; run the same command again to continue"
 WORDS = {True: "pass", False: "FAIL", None: "–"}
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure, check and report.")
+bench_app.command("lra")(bench_lra_command)
 
 
 @bench_app.callback()

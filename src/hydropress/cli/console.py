@@ -130,6 +130,13 @@ class Bar:
             self._task, completed=int(done), total=int(total), description=description
         )
 
+    def titled(self, what: str) -> Callable[[int, int, float], None]:
+        """Start to show another piece of work, and return what is told how far it is."""
+        if self._progress is not None and self._task is not None:
+            self._progress.remove_task(self._task)
+        self._what, self._task = what, None
+        return self.loss
+
     def loss(self, step: int, total: int, loss: float) -> None:
         """Show how far training is."""
         self.update(step, total, f"{self._what}, step {step:,} of {total:,}, loss {loss:.3f}")

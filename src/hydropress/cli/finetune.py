@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from hydropress.cli.console import CONTINUE, Bar, emit, guarded, percent, say, show
-from hydropress.cli.options import Json, Model, Out, Seed, Threads
+from hydropress.cli.options import (
+    Accelerator,
+    Devices,
+    Json,
+    Logs,
+    Model,
+    Nodes,
+    Out,
+    Precision,
+    Seed,
+    Threads,
+)
 from hydropress.cli.train import STOPPING
 
 
@@ -23,22 +34,47 @@ def finetune_command(
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Peak rate; 0.002 by default.")
     ] = None,
+    distill: Annotated[
+        str | None,
+        typer.Option("--distill", help="The original model: learn its decisions too."),
+    ] = None,
+    match: Annotated[
+        str | None,
+        typer.Option("--match", help="The original model: match its layers' outputs too."),
+    ] = None,
     seed: Seed = 0,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "auto",
+    precision: Precision = "32-true",
+    logs: Logs = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
     """Train a compressed model back to its accuracy. Can be interrupted and continued."""
     from hydropress.data.shipped import find_model
     from hydropress.data.sources import open_images
+    from hydropress.errors import InvalidArgumentError
     from hydropress.models.checkpoint import load
     from hydropress.training.config import RecoveryConfig
+    from hydropress.training.hardware import Hardware, is_first_process
     from hydropress.training.interrupts import DeferredInterrupt
+    from hydropress.training.objectives import Distillation, LayerMatching, Objective
     from hydropress.training.process import keep_freed_memory, use_threads
     from hydropress.training.train import finetune
 
+    if distill is not None and match is not None:
+        raise InvalidArgumentError(
+            f"--distill {distill}, --match {match}; required: at most one of them; leave one out"
+        )
     keep_freed_memory()
     use_threads(threads)
     start = load(find_model(model))
+    objective: Objective | None = None
+    if distill is not None:
+        objective = Distillation(load(find_model(distill)))
+    if match is not None:
+        objective = LayerMatching(load(find_model(match)))
     train, test = open_images(data, "train"), open_images(data, "test")
     config = RecoveryConfig.chosen(
         len(train), epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed
@@ -48,11 +84,15 @@ def finetune_command(
             start,
             train,
             config,
+            objective=objective,
+            hardware=Hardware.chosen(accelerator, devices, nodes, precision, logs or ()),
             folder=out,
             test=test,
             progress=bar.loss,
             stop=interrupt.stop,
         )
+    if not is_first_process():
+        return
     if json:
         emit({"out": str(out), "model": str(out / "model"), **run.to_dict()})
     else:

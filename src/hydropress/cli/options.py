@@ -23,3 +23,18 @@ Threads = Annotated[
         help="CPU threads. Sums are rounded differently with another number of them.",
     ),
 ]
+
+Devices = Annotated[
+    int, typer.Option("--devices", help="Processes on each machine, which share a batch out.")
+]
+Nodes = Annotated[
+    int, typer.Option("--nodes", help="Machines, each with this command under a launcher.")
+]
+Accelerator = Annotated[str, typer.Option("--accelerator", help="'auto', 'cpu', 'gpu', …")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="'32-true', 'bf16-mixed' or '16-mixed'.")
+]
+Logs = Annotated[
+    list[str] | None,
+    typer.Option("--log", help="A further log, 'csv' or 'tensorboard'; can be repeated."),
+]

@@ -38,6 +38,15 @@ class ImageSequences:
         pixels = self.images.flatten(1).to(torch.float32) / 255
         return ((pixels - self.mean) / self.deviation)[..., None]
 
+    @property
+    def lengths(self) -> None:
+        """All sequences are of one length."""
+        return
+
     def batch(self) -> Batch:
         """Return all images at once, as sequences."""
         return Batch(self.sequences(), None, self.labels)
+
+    def tensors(self) -> list[Tensor]:
+        """Return all that the data are made of."""
+        return [self.images, self.labels]

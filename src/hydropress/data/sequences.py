@@ -34,6 +34,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def arguments(self) -> tuple[Tensor, ...]:
+        """What a model is called with: the inputs, and the lengths if there are any."""
+        return (self.inputs,) if self.lengths is None else (self.inputs, self.lengths)
+
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device."""
         lengths = None if self.lengths is None else self.lengths.to(device)
@@ -60,12 +65,21 @@ class LabelledSequences(Protocol):
         """Classes, int64, shape ``(n,)``."""
         ...
 
+    @property
+    def lengths(self) -> Tensor | None:
+        """Samples of each sequence, of the shorter of a pair, int64, ``(n,)``; None if all are."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: slice | Tensor) -> Self: ...
 
     def batch(self) -> Batch:
         """Return all sequences at once."""
+        ...
+
+    def tensors(self) -> list[Tensor]:
+        """Return all that the data are made of, for a fingerprint."""
         ...
 
 
@@ -119,6 +133,10 @@ class TokenSequences:
         """Return all sequences at once, padded to the longest."""
         return Batch(self.padded(), self.lengths, self.labels)
 
+    def tensors(self) -> list[Tensor]:
+        """Return all that the data are made of."""
+        return [self.tokens, self.starts, self.lengths, self.labels]
+
 
 @dataclass(frozen=True)
 class TokenPairs:
@@ -139,6 +157,11 @@ class TokenPairs:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def lengths(self) -> Tensor:
+        """Of the shorter of each pair, int64, shape ``(n,)``."""
+        return torch.minimum(self.first.lengths, self.second.lengths)
+
     def __getitem__(self, index: slice | Tensor) -> "TokenPairs":
         return TokenPairs(self.first[index], self.second[index], self.labels[index])
 
@@ -152,6 +175,10 @@ class TokenPairs:
         ]
         lengths = torch.stack([self.first.lengths, self.second.lengths], 1)
         return Batch(torch.stack(parts, 1), lengths, self.labels)
+
+    def tensors(self) -> list[Tensor]:
+        """Return all that the data are made of."""
+        return [*self.first.tensors(), *self.second.tensors(), self.labels]
 
 
 @dataclass(frozen=True)
@@ -183,3 +210,8 @@ class SampledSequences:
         """Return all sequences at once, without what is padding in all of them."""
         longest = self.samples.shape[1] if self.lengths is None else int(self.lengths.max())
         return Batch(self.samples[:, :longest], self.lengths, self.labels)
+
+    def tensors(self) -> list[Tensor]:
+        """Return all that the data are made of."""
+        lengths = [] if self.lengths is None else [self.lengths]
+        return [self.samples, *lengths, self.labels]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hydropress.data.fashion_mnist import Split, load_full, load_slice
 from hydropress.data.images import ImageSequences
+from hydropress.data.sequences import LabelledSequences
 from hydropress.errors import DataNotFoundError, InvalidArgumentError
 
 SLICE = "slice"
@@ -43,13 +44,13 @@ def open_images(source: str | Path, split: Split) -> ImageSequences:
     return load_full(split, folder)
 
 
-def calibration_sequences(data: ImageSequences, count: int, seed: int) -> Tensor:
+def calibration_sequences(data: LabelledSequences, count: int, seed: int) -> Tensor:
     """Draw sequences at random, without repetition.
 
     Parameters
     ----------
     data
-        Training images; their labels are not used.
+        Training sequences; their labels are not used.
     count
         How many to draw.
     seed
@@ -58,14 +59,24 @@ def calibration_sequences(data: ImageSequences, count: int, seed: int) -> Tensor
     Returns
     -------
     Tensor
-        float32, shape ``(count, L, 1)``.
+        As a model takes them, ``(count, L, inputs)`` or tokens ``(count, L)``.  Of sequences of
+        several lengths the longest quarter is drawn from, and all are cut to the shortest drawn:
+        what comes after an end would count as data.
     """
     if not 1 <= count <= len(data):
         raise InvalidArgumentError(
             f"{count} calibration sequences; required: from 1 to {len(data)}, as many as the data "
             "hold"
         )
-    return data[_shuffled(data, seed)[:count]].sequences()
+    order = _shuffled(data, seed)
+    if data.lengths is not None:
+        longest = data.lengths.argsort(descending=True, stable=True)[: max(count, len(data) // 4)]
+        order = order[torch.isin(order, longest)]
+    batch = data[order[:count]].batch()
+    if batch.lengths is None:
+        return batch.inputs
+    shortest = int(batch.lengths.min())
+    return batch.inputs.narrow(batch.lengths.ndim, 0, shortest).contiguous()
 
 
 def held_out_images(
@@ -104,5 +115,5 @@ def held_out_images(
     return data[torch.tensor(fresh)]
 
 
-def _shuffled(data: ImageSequences, seed: int) -> Tensor:
+def _shuffled(data: LabelledSequences, seed: int) -> Tensor:
     return torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hydropress.data.images import ImageSequences
+from hydropress.data.sequences import LabelledSequences
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.layer import LinearSSM
 
@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 def predict(
     model: nn.Module,
-    data: ImageSequences,
+    data: LabelledSequences,
     *,
     batch_size: int = BATCH_SIZE,
     progress: Progress | None = None,
@@ -29,10 +29,10 @@ def predict(
     Parameters
     ----------
     model
-        Maps ``(B, L, num_inputs)`` to logits ``(B, num_classes)``; run in evaluation mode on its
-        own device and left in the mode it was in.
+        Maps a batch's inputs, and its lengths if there are any, to logits ``(B, num_classes)``; run
+        in evaluation mode on its own device and left in the mode it was in.
     data
-        n images.
+        n sequences.
     batch_size
         Sequences per forward pass.
     progress
@@ -45,7 +45,7 @@ def predict(
     """
     if batch_size < 1 or len(data) < 1:
         raise InvalidArgumentError(
-            f"batch_size={batch_size} with {len(data)} images; required: both at least 1"
+            f"batch_size={batch_size} with {len(data)} sequences; required: both at least 1"
         )
     device = next(model.parameters()).device
     training = model.training
@@ -54,8 +54,8 @@ def predict(
     try:
         with torch.no_grad():
             for start in range(0, len(data), batch_size):
-                sequences = data[start : start + batch_size].sequences().to(device)
-                decisions.append(model(sequences).argmax(-1).cpu())
+                batch = data[start : start + batch_size].batch().to(device)
+                decisions.append(model(*batch.arguments).argmax(-1).cpu())
                 if progress:
                     progress(min(start + batch_size, len(data)), len(data))
     finally:

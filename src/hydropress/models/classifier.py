@@ -21,6 +21,12 @@ class ClassifierConfig:
     ----------
     num_inputs, num_classes
         Size of one sample of the sequence and of the output.
+    num_tokens
+        If not 0, sequences are of tokens from 0 (padding) to ``num_tokens - 1``, which are
+        embedded, instead of samples.
+    pairs
+        Whether two sequences are classified together: the decoder is given both features, their
+        product and their difference.
     channels
         H, the width of every block.
     num_layers
@@ -29,6 +35,9 @@ class ClassifierConfig:
         N, real states per channel of each S4D.
     norm
         ``pre`` normalises the input of each block, ``post`` the output of each residual sum.
+    normalization
+        ``layer``: over the channels of each sample.  ``batch``: over all samples of a batch, with
+        the padding.
     pooling
         ``mean`` over time, or the ``last`` step.
     dropout
@@ -37,6 +46,8 @@ class ClassifierConfig:
 
     num_inputs: int = 1
     num_classes: int = 10
+    num_tokens: int = 0
+    pairs: bool = False
     channels: int = 64
     num_layers: int = 4
     state_size: int = 64
@@ -45,6 +56,7 @@ class ClassifierConfig:
     bidirectional: bool = False
     step_range: tuple[float, float] = (1e-3, 1e-1)
     norm: Literal["pre", "post"] = "pre"
+    normalization: Literal["layer", "batch"] = "layer"
     pooling: Literal["mean", "last"] = "mean"
     dropout: float = 0.1
 
@@ -89,6 +101,12 @@ class ChannelNorm(nn.Module):
         return torch.addcmul(self.bias[:, None], standardized, self.weight[:, None])
 
 
+def _normalization(config: ClassifierConfig) -> nn.Module:
+    if config.normalization == "batch":
+        return nn.BatchNorm1d(config.channels)
+    return ChannelNorm(config.channels)
+
+
 class ChannelMix(nn.Module):
     """Position-wise affine map to 2H channels followed by a gated linear unit."""
 
@@ -107,23 +125,33 @@ class ChannelMix(nn.Module):
 class SSMBlock(nn.Module):
     """Residual block: SSM, GELU, channel mixing; normalised before or after."""
 
-    def __init__(self, ssm: LinearSSM, *, norm: Literal["pre", "post"], dropout: float) -> None:
+    def __init__(self, ssm: LinearSSM, config: ClassifierConfig) -> None:
         super().__init__()
-        self.prenorm = norm == "pre"
-        self.norm = ChannelNorm(ssm.channels)
+        self.prenorm = config.norm == "pre"
+        self.norm = _normalization(config)
         self.ssm = ssm
         self.mix = ChannelMix(ssm.channels)
         # Dropping whole lines in time keeps the random numbers few and the SSM's input smooth.
-        self.dropout = nn.Dropout1d(dropout)
+        self.dropout = nn.Dropout1d(config.dropout)
 
-    def _around(self, signal: Tensor, apply_ssm: Callable[[Tensor], Tensor]) -> Tensor:
-        branch = apply_ssm(self.norm(signal) if self.prenorm else signal)
+    def _around(
+        self, signal: Tensor, apply_ssm: Callable[[Tensor], Tensor], mask: Tensor | None = None
+    ) -> Tensor:
+        branch = self.norm(signal) if self.prenorm else signal
+        branch = apply_ssm(branch if mask is None else branch * mask)
         branch = self.dropout(self.mix(nn.functional.gelu(branch)))
         return signal + branch if self.prenorm else self.norm(signal + branch)
 
-    def forward(self, signal: Tensor) -> Tensor:
-        """Apply the block to whole sequences, shape ``(B, H, L)`` in and out."""
-        return self._around(signal, self.ssm)
+    def forward(self, signal: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Apply the block to whole sequences, shape ``(B, H, L)`` in and out.
+
+        Parameters
+        ----------
+        mask
+            1 where a sequence lasts and 0 after its end, shape ``(B, 1, L)``: the SSM, which may
+            read backwards, is given zeros there.
+        """
+        return self._around(signal, self.ssm, mask)
 
     def step(
         self, sample: Tensor, state: Tensor, recurrence: Recurrence | None = None
@@ -175,8 +203,11 @@ class SequenceClassifier(nn.Module):
             raise InvalidArgumentError(
                 f"dropout={config.dropout!r}; required: a share from 0 to less than 1"
             )
+        if config.num_tokens != 0:
+            require_positive_integer("num_tokens", config.num_tokens)
         for name, value, choices in (
             ("norm", config.norm, ("pre", "post")),
+            ("normalization", config.normalization, ("layer", "batch")),
             ("pooling", config.pooling, ("mean", "last")),
         ):
             if value not in choices:
@@ -184,7 +215,11 @@ class SequenceClassifier(nn.Module):
                     f"{name}={value!r}; required: one of {', '.join(choices)}"
                 )
         self.config = config
-        self.encoder = nn.Linear(config.num_inputs, config.channels)
+        self.encoder = (
+            nn.Embedding(config.num_tokens, config.channels)
+            if config.num_tokens
+            else nn.Linear(config.num_inputs, config.channels)
+        )
         self.blocks = nn.ModuleList(
             SSMBlock(
                 S4D(
@@ -195,41 +230,77 @@ class SequenceClassifier(nn.Module):
                     bidirectional=config.bidirectional,
                     step_range=config.step_range,
                 ),
-                norm=config.norm,
-                dropout=config.dropout,
+                config,
             )
             for _ in range(config.num_layers)
         )
-        self.norm = ChannelNorm(config.channels) if config.norm == "pre" else nn.Identity()
-        self.decoder = nn.Linear(config.channels, config.num_classes)
+        self.norm = _normalization(config) if config.norm == "pre" else nn.Identity()
+        features = 4 * config.channels if config.pairs else config.channels
+        self.decoder = nn.Linear(features, config.num_classes)
 
-    def forward(self, sequences: Tensor) -> Tensor:
+    def forward(self, sequences: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the logits.
 
         Parameters
         ----------
         sequences
-            Shape ``(B, L, num_inputs)``.
+            Samples, shape ``(B, L, num_inputs)``; or tokens, int64, ``(B, L)``; with ``pairs`` one
+            more axis of two after the first.
+        lengths
+            How much of each sequence counts, int64, ``(B,)`` or ``(B, 2)``; all of it if not given.
 
         Returns
         -------
         Tensor
             Shape ``(B, num_classes)``.
         """
-        shape = tuple(sequences.shape)
-        if len(shape) != 3 or shape[-1] != self.config.num_inputs or 0 in shape:
+        self._check(sequences, lengths)
+        if not self.config.pairs:
+            return self.decoder(self.features(sequences, lengths))
+        flat = None if lengths is None else lengths.flatten()
+        both = self.features(sequences.flatten(0, 1), flat).unflatten(0, (-1, 2))
+        first, second = both.unbind(1)
+        return self.decoder(torch.cat([first, second, first * second, first - second], -1))
+
+    def features(self, sequences: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return what the decoder is given of each sequence, shape ``(B, H)``."""
+        signal = self.encoder(sequences).mT.contiguous()
+        mask = None
+        if lengths is not None:
+            place = torch.arange(signal.shape[-1], device=signal.device)
+            mask = (place < lengths[:, None]).to(signal.dtype)[:, None]
+        for block in self.blocks:
+            signal = block(signal, mask)
+        if self.config.pooling == "mean":
+            normed = self.norm(signal)
+            if mask is None or lengths is None:
+                return normed.mean(-1)
+            return (normed * mask).sum(-1) / lengths[:, None]
+        if lengths is None:
+            return self.norm(signal[..., -1:])[..., 0]
+        last = (lengths - 1)[:, None, None].expand(-1, signal.shape[1], 1)
+        return self.norm(signal.gather(-1, last))[..., 0]
+
+    def _check(self, sequences: Tensor, lengths: Tensor | None) -> None:
+        """Raise unless the input has the shape that the configuration asks for."""
+        config, shape = self.config, tuple(sequences.shape)
+        ahead = "batch, 2, length" if config.pairs else "batch, length"
+        required = f"({ahead})" if config.num_tokens else f"({ahead}, {config.num_inputs})"
+        axes = 2 + config.pairs + (not config.num_tokens)
+        valid = len(shape) == axes and 0 not in shape
+        valid = valid and (not config.pairs or shape[1] == 2)
+        valid = valid and (config.num_tokens > 0 or shape[-1] == config.num_inputs)
+        if not valid or sequences.is_floating_point() == (config.num_tokens > 0):
+            kind = "integer tokens" if config.num_tokens else "samples"
             raise InvalidArgumentError(
-                f"input of shape {shape}; required: (batch, length, {self.config.num_inputs}), "
+                f"input of shape {shape}, {sequences.dtype}; required: {kind} of shape {required}, "
                 "none of them 0; add or move axes to match"
             )
-        signal = self.encoder(sequences).mT.contiguous()
-        for block in self.blocks:
-            signal = block(signal)
-        if self.config.pooling == "mean":
-            pooled = self.norm(signal).mean(-1)
-        else:
-            pooled = self.norm(signal[..., -1:])[..., 0]
-        return self.decoder(pooled)
+        if lengths is not None and tuple(lengths.shape) != shape[: 1 + config.pairs]:
+            raise InvalidArgumentError(
+                f"lengths of shape {tuple(lengths.shape)}; required: {shape[: 1 + config.pairs]}, "
+                "one for each sequence"
+            )
 
     def recurrences(self) -> tuple[Recurrence, ...]:
         """Return every block's step coefficients, computed once for many a :meth:`step`."""
@@ -260,7 +331,7 @@ class SequenceClassifier(nn.Module):
         Parameters
         ----------
         sample
-            Shape ``(B, num_inputs)``.
+            Shape ``(B, num_inputs)``; of tokens ``(B,)``.
         state
             From :meth:`initial_state` or the step before; it is not changed.
         recurrences
@@ -272,10 +343,13 @@ class SequenceClassifier(nn.Module):
             Shape ``(B, num_classes)``, and the state after the sample.
         """
         required = (len(state.mean), self.config.num_inputs)
+        if self.config.num_tokens:
+            required = required[:1]
         if tuple(sample.shape) != required:
             raise InvalidArgumentError(
                 f"sample of shape {tuple(sample.shape)}; required: {required}, (batch, inputs) "
-                "with the state's batch size; pass one time step of every stream"
+                "with the state's batch size, or (batch,) tokens; pass one time step of every "
+                "stream"
             )
         if recurrences is None:
             recurrences = self.recurrences()
@@ -293,6 +367,11 @@ class SequenceClassifier(nn.Module):
         return self.decoder(mean), StreamState(tuple(states), mean, count)
 
     def _causal_blocks(self) -> list[SSMBlock]:
+        if self.config.pairs:
+            raise InvalidArgumentError(
+                "a classifier of pairs; required: one of single sequences to run step by step; "
+                "use forward() on whole sequences"
+            )
         blocks = [block for block in self.blocks if isinstance(block, SSMBlock)]
         for block in blocks:
             block.ssm.require_causal()

@@ -29,6 +29,11 @@ class TrainingConfig:
         Stop the schedule there, whatever ``epochs`` says.
     checkpoint_every
         Steps between checkpoints.
+    pool
+        Batches that are put together by length out of a random pool of so many, so that there is
+        less padding; 1: at random.
+    workers
+        Processes that prepare batches ahead of time; they change no number.
     """
 
     epochs: int = 8
@@ -41,9 +46,18 @@ class TrainingConfig:
     seed: int = 0
     max_steps: int | None = None
     checkpoint_every: int = 200
+    pool: int = 1
+    workers: int = 0
 
     def __post_init__(self) -> None:
-        at_least_one = ("epochs", "batch_size", "micro_batch", "max_steps", "checkpoint_every")
+        at_least_one = (
+            "epochs",
+            "batch_size",
+            "micro_batch",
+            "max_steps",
+            "checkpoint_every",
+            "pool",
+        )
         for name in at_least_one:
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -52,6 +66,8 @@ class TrainingConfig:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise InvalidArgumentError(f"{name}={value}; required: a number from 0 up")
+        if self.workers < 0:
+            raise InvalidArgumentError(f"workers={self.workers}; required: from 0 up")
         if not 0 <= self.seed < 2**32:
             raise InvalidArgumentError(f"seed={self.seed}; required: from 0 to 2**32 - 1")
         if not 0 <= self.warmup <= 1:

@@ -1,23 +1,32 @@
-"""Supervised training that can be stopped at any step and resumed to the same result."""
+"""Supervised training that can be stopped at any step and resumed to the same result.
+
+Lightning trains; what decides the result (order of the data, random numbers, rates) follows from
+the configuration and the step alone, and so do checkpoints, which hold tensors and nothing else.
+"""
 
 import json
+import logging
 import math
+import signal
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hydropress.data.images import ImageSequences
-from hydropress.errors import FileFormatError, InvalidArgumentError
+from hydropress.data.sequences import Batch, LabelledSequences
+from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.outputs import CHECKPOINT, uninterrupted
-from hydropress.models.checkpoint import save_tensors, write_atomically
+from hydropress.training.batches import Order, Shares, make_loader
+from hydropress.training.checkpoints import keep_log_until, restore_checkpoint, save_checkpoint
 from hydropress.training.config import TrainingConfig
+from hydropress.training.hardware import Hardware, lightning
+from hydropress.training.objectives import CrossEntropy, Objective
 from hydropress.training.run_folder import LOG, fingerprint, match_run
 
 # Parameters of the SSM's dynamics: small steps and no decay towards an arbitrary zero.
@@ -61,90 +70,31 @@ def schedule(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
-def _optimizer_tensors(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer.{index}.{name}": value
-        for index, entry in state.items()
-        for name, value in entry.items()
-    }
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(":") if str(error).strip() else repr(error)
-
-
-def _restore(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
-    try:
-        tensors = load_file(path)
-        step = int(tensors.pop("step"))
-        state: dict[int, dict[str, Tensor]] = {}
-        weights: dict[str, Tensor] = {}
-        for name, value in tensors.items():
-            kind, _, rest = name.partition(".")
-            if kind == "optimizer":
-                index, _, field = rest.partition(".")
-                state.setdefault(int(index), {})[field] = value
-            else:
-                weights[rest] = value
-        model.load_state_dict(weights)
-    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise FileFormatError(
-            f"{path}: not a checkpoint of this model ({_first_line(error)}); resume with the model "
-            "and configuration that wrote it, or choose another output folder"
-        ) from error
-    optimizer.load_state_dict(
-        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
-    return step
-
-
-def read_log(folder: Path) -> list[dict[str, float]]:
-    """Return the lines of a run's log; a last line that a crash cut short is left out."""
-    path = folder / LOG
-    lines: list[dict[str, float]] = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break
-    return lines
-
-
-def _keep_log_until(folder: Path, step: int) -> float:
-    """Drop what a run that was killed after its last checkpoint had already logged.
-
-    Returns
-    -------
-    float
-        Seconds that the run had taken by its last remaining line.
-    """
-    lines = [line for line in read_log(folder) if line["step"] <= step]
-    if (folder / LOG).exists():
-        write_atomically(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))
-    return lines[-1]["seconds"] if lines else 0.0
-
-
 def fit(
     model: nn.Module,
-    data: ImageSequences,
+    data: LabelledSequences,
     config: TrainingConfig,
     *,
+    objective: Objective | None = None,
+    hardware: Hardware | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
     on_epoch: Callable[[int], dict[str, float]] | None = None,
     stop: Callable[[], bool] | None = None,
     description: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
-    """Train a classifier in place by cross-entropy.
+    """Train a classifier in place.
 
     Parameters
     ----------
     model
-        Maps ``(B, L, num_inputs)`` to logits ``(B, num_classes)``.
+        Maps a batch's inputs, and its lengths if there are any, to logits ``(B, num_classes)``.
     data
-        Training images.
+        Training sequences.
+    objective
+        What is minimised; the labels' cross-entropy if not given.
+    hardware
+        Devices, machines and precision; one process on what there is if not given.
     folder
         Where checkpoints, ``training.jsonl`` and ``run.json`` go.  If it holds a checkpoint of the
         same run, training resumes there and ends as if it had never stopped.
@@ -170,86 +120,196 @@ def fit(
         If the configuration does not fit the data or the folder belongs to another run.
     FileFormatError
         If the folder's checkpoint is not one of this model.
+    MissingLibraryError
+        If Lightning is not installed.
     """
     if config.batch_size > len(data):
         raise InvalidArgumentError(
             f"batch_size={config.batch_size} with {len(data)} sequences; required: at most as "
             "many as there are data; lower it"
         )
-    device = next(model.parameters()).device
-    optimizer = make_optimizer(model, config)
-    steps_per_epoch = len(data) // config.batch_size
-    total = config.total_steps(len(data))
-    start = 0
-    checkpoint = folder / CHECKPOINT if folder else None
-    elapsed = 0.0
-    if folder and checkpoint:
-        images = {"sequences": len(data), "sha256": fingerprint([data.images, data.labels])}
-        details = {"training": asdict(config), "data": images}
+    hardware = Hardware() if hardware is None else hardware
+    shares = Shares.of(config, hardware.processes)
+    run = _Run(model, data, config, folder)
+    if folder:
+        contents = {"sequences": len(data), "sha256": fingerprint(data.tensors())}
+        details = {"training": asdict(config), "data": contents}
         match_run(folder, {"command": "fit", **(description or {}), **details})
-        if checkpoint.exists():
-            start = _restore(checkpoint, model, optimizer)
-        elapsed = _keep_log_until(folder, start)
-    history: list[dict[str, float]] = []
-    losses: list[float] = []
-    clock = time.monotonic() - elapsed
-    permutation = torch.empty(0)
-    for step in range(start, total):
-        epoch, position = divmod(step, steps_per_epoch)
-        if position == 0 or step == start:
-            generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
-            permutation = torch.randperm(len(data), generator=generator)
-        # Seeded step by step, so that a resumed run draws the same dropout.
-        torch.manual_seed(config.seed * 1_000_003 + step)
-        scale = schedule(step, total, config.warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * scale
-        chosen = permutation[position * config.batch_size :][: config.batch_size]
-        batch = data[chosen]
-        model.train()
-        optimizer.zero_grad(set_to_none=True)
-        loss_sum = 0.0
-        pieces = zip(
-            batch.sequences().to(device).split(config.micro_batch),
-            batch.labels.to(device).split(config.micro_batch),
-            strict=True,
-        )
-        for sequences, labels in pieces:
-            loss = nn.functional.cross_entropy(model(sequences), labels, reduction="sum")
-            (loss / config.batch_size).backward()
-            loss_sum += loss.item()
-        optimizer.step()
-        losses.append(loss_sum / config.batch_size)
-        done = step + 1
-        if progress:
-            progress(done, total, losses[-1])
-        end_of_epoch = done % steps_per_epoch == 0 or done == total
-        if done % LOG_EVERY == 0 or end_of_epoch:
-            line = {
-                "step": done,
-                "loss": sum(losses) / len(losses),
-                "rate": config.learning_rate * scale,
-                "seconds": round(time.monotonic() - clock, 2),
-            }
-            losses.clear()
-            if end_of_epoch and on_epoch:
-                line |= on_epoch(done // steps_per_epoch)
-            history.append(line)
-            if folder:
-                with (folder / LOG).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
-        stopping = done < total and stop is not None and stop()
-        if checkpoint and (done % config.checkpoint_every == 0 or end_of_epoch or stopping):
-            with uninterrupted():
-                save_tensors(
-                    {
-                        "step": torch.tensor(done),
-                        **{f"model.{name}": value for name, value in model.state_dict().items()},
-                        **_optimizer_tensors(optimizer),
-                    },
-                    checkpoint,
-                )
-        if stopping:
-            raise KeyboardInterrupt
+        run.resume(folder)
+    if run.done < run.total:
+        run.progress, run.on_epoch, run.stop = progress, on_epoch, stop
+        _train(run, objective or CrossEntropy(), hardware, shares)
     model.eval()
-    return history
+    return run.history
+
+
+class _Run:
+    """Where a training stands, and what is to be done after each of its steps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: LabelledSequences,
+        config: TrainingConfig,
+        folder: Path | None,
+    ) -> None:
+        self.model, self.data, self.config, self.folder = model, data, config, folder
+        self.optimizer = make_optimizer(model, config)
+        self.total = config.total_steps(len(data))
+        self.history: list[dict[str, float]] = []
+        self.done = 0
+        self.stopped = False
+        self.progress: Progress | None = None
+        self.on_epoch: Callable[[int], dict[str, float]] | None = None
+        self.stop: Callable[[], bool] | None = None
+        self._losses: list[float] = []
+        self._clock = time.monotonic()
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a folder's checkpoint, if it has one."""
+        if (folder / CHECKPOINT).exists():
+            self.done = restore_checkpoint(folder / CHECKPOINT, self.model, self.optimizer)
+        self._clock = time.monotonic() - keep_log_until(folder, self.done)
+
+    @property
+    def scale(self) -> float:
+        """Share of the peak rates at the step that comes next."""
+        return schedule(self.done, self.total, self.config.warmup)
+
+    def before_step(self, rank: int) -> None:
+        """Set what the next step depends on."""
+        # Seeded step by step, so that a resumed run draws the same dropout.
+        torch.manual_seed((self.config.seed * 1_000_003 + self.done) + rank * 2**40)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * self.scale
+
+    def after_step(self, loss: float, is_first: bool) -> bool:
+        """Log, save and report; return whether to go on.
+
+        Parameters
+        ----------
+        loss
+            Mean over the batch.
+        is_first
+            Whether this process is the first of all, which alone writes.
+        """
+        rate = self.config.learning_rate * self.scale
+        self._losses.append(loss)
+        self.done += 1
+        if self.progress and is_first:
+            self.progress(self.done, self.total, loss)
+        per_epoch = len(self.data) // self.config.batch_size
+        end_of_epoch = self.done % per_epoch == 0 or self.done == self.total
+        if self.done % LOG_EVERY == 0 or end_of_epoch:
+            line = {
+                "step": self.done,
+                "loss": sum(self._losses) / len(self._losses),
+                "rate": rate,
+                "seconds": round(time.monotonic() - self._clock, 2),
+            }
+            self._losses.clear()
+            if end_of_epoch and self.on_epoch:
+                line |= self.on_epoch(self.done // per_epoch)
+            self.history.append(line)
+            if self.folder and is_first:
+                with (self.folder / LOG).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+        self.stopped = self.done < self.total and self.stop is not None and self.stop()
+        due = self.done % self.config.checkpoint_every == 0 or end_of_epoch or self.stopped
+        if self.folder and due and is_first:
+            self._save(self.folder / CHECKPOINT)
+        return not self.stopped
+
+    def _save(self, path: Path) -> None:
+        with uninterrupted():
+            save_checkpoint(path, self.done, self.model, self.optimizer)
+
+
+def _train(run: _Run, objective: Objective, hardware: Hardware, shares: Shares) -> None:
+    """Let Lightning run the steps that are left."""
+    library = lightning()
+
+    class Task(library.LightningModule):
+        """One pass of a step: the objective's mean over the batch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = run.model
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return run.optimizer
+
+        def training_step(self, batch: Batch, index: int) -> Tensor:
+            # Lightning divides by the number of passes.
+            return objective(self.model, batch) * (shares.passes / shares.local)
+
+    class Steps(library.pytorch.callbacks.Callback):
+        """What goes before and after each step."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.sum = 0.0
+
+        def on_train_batch_start(
+            self, trainer: Any, module: Any, batch: Batch, batch_idx: int
+        ) -> None:
+            if batch_idx % shares.passes == 0:
+                run.model.train()
+                run.before_step(trainer.global_rank)
+
+        def on_train_batch_end(
+            self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
+        ) -> None:
+            # Lightning returns what it has divided.
+            self.sum += outputs["loss"].item()
+            if (batch_idx + 1) % shares.passes:
+                return
+            loss, self.sum = self.sum, 0.0
+            if trainer.world_size > 1:
+                loss = float(trainer.strategy.reduce(torch.tensor(loss), reduce_op="mean"))
+            module.log("loss", loss)
+            if not run.after_step(loss, trainer.is_global_zero):
+                trainer.should_stop = True
+
+    device = next(run.model.parameters()).device
+    with _quiet():
+        trainer = library.Trainer(
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy="ddp" if hardware.processes > 1 else "auto",
+            precision=hardware.precision,
+            max_epochs=1,
+            accumulate_grad_batches=shares.passes,
+            callbacks=[Steps()],
+            logger=hardware.make_loggers(run.folder),
+            log_every_n_steps=LOG_EVERY,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        mine = Shares(shares.processes, trainer.global_rank, shares.local, shares.micro)
+        order = Order(len(run.data), run.config, run.done, mine, run.data.lengths)
+        trainer.fit(Task(), make_loader(run.data, order, run.config.workers))
+    run.model.to(device)
+    if run.stopped:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Keep Lightning's hints to itself, and an interrupt what it is."""
+    logger = logging.getLogger("lightning.pytorch")
+    level, handler = logger.level, signal.getsignal(signal.SIGINT)
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    except SystemExit as error:
+        # How Lightning ends after an interrupt, whose handler it takes away.
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error
+    finally:
+        logger.setLevel(level)

@@ -9,12 +9,14 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
+from hydropress.data.tasks import TASKS, find_task
 from hydropress.errors import DataNotFoundError, FileFormatError
 from hydropress.models.classifier import ClassifierConfig
 from hydropress.training.config import TrainingConfig
 
-DATA_NAMES = ("fashion-mnist",)
-ENTRIES = ("data", "seed", "model", "training")
+ENTRIES = ("data", "length", "seed", "model", "training")
+OF_THE_TASK = ("num_classes", "num_inputs", "num_tokens", "pairs")
+"""Fields of the model that its task decides."""
 
 Config = TypeVar("Config")
 
@@ -28,20 +30,27 @@ class Recipe:
     name
         For people; not part of the file.
     data
-        What to train on, one of ``DATA_NAMES``.
+        What to train on, one of :data:`~hydropress.data.tasks.TASKS`.
+    length
+        Longest sequence; None for the task's own.
     seed
         Determines initial weights, order of the data and dropout.
     model, training
-        The architecture, and how it is trained; ``training.seed`` is always ``seed``.
+        The architecture, and how it is trained; ``training.seed`` is always ``seed``, and what the
+        model is given and asked for is always the task's.
     """
 
     name: str
-    data: str = DATA_NAMES[0]
+    data: str = "fashion-mnist"
+    length: int | None = None
     seed: int = 0
     model: ClassifierConfig = field(default_factory=ClassifierConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
+        task = find_task(self.data)
+        decided = {name: getattr(task, name) for name in OF_THE_TASK}
+        object.__setattr__(self, "model", replace(self.model, **decided))
         object.__setattr__(self, "training", replace(self.training, seed=self.seed))
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,7 +58,13 @@ class Recipe:
         training = asdict(self.training)
         del training["seed"]
         model = asdict(self.model) | {"step_range": list(self.model.step_range)}
-        return {"data": self.data, "seed": self.seed, "model": model, "training": training}
+        return {
+            "data": self.data,
+            "length": self.length,
+            "seed": self.seed,
+            "model": model,
+            "training": training,
+        }
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -67,8 +82,9 @@ def load_recipe(name_or_path: str | Path, *, seed: int | None = None) -> Recipe:
     Parameters
     ----------
     name_or_path
-        Name of a recipe in the package, or a YAML file with any of the entries ``data``, ``seed``,
-        ``model`` (fields of ClassifierConfig) and ``training`` (fields of TrainingConfig).
+        Name of a recipe in the package, or a YAML file with any of the entries ``data``,
+        ``length``, ``seed``, ``model`` (fields of ClassifierConfig) and ``training`` (fields of
+        TrainingConfig).
     seed
         Replaces the recipe's own.
 
@@ -99,16 +115,25 @@ def parse_recipe(content: Any, *, name: str, source: str) -> Recipe:
     """Turn the content of a recipe's file into a recipe; ``source`` names it in errors."""
     entries = _mapping(content, source)
     _check_keys(entries, ENTRIES, source)
-    data = entries.get("data", DATA_NAMES[0])
-    if data not in DATA_NAMES:
+    data = entries.get("data", Recipe.data)
+    if data not in TASKS:
         raise FileFormatError(
-            f"{source}, data: {data!r}; required: one of {', '.join(DATA_NAMES)}; correct it"
+            f"{source}, data: {data!r}; required: one of {', '.join(TASKS)}; correct it"
         )
+    model = _configuration(ClassifierConfig, entries.get("model"), f"{source}, model")
+    for field_name in OF_THE_TASK:
+        given = _mapping(entries.get("model"), source).get(field_name)
+        if given not in (None, getattr(TASKS[data], field_name)):
+            raise FileFormatError(
+                f"{source}, model.{field_name}: {given!r}; required: "
+                f"{getattr(TASKS[data], field_name)!r}, since the data are {data!r}; leave it out"
+            )
     return Recipe(
         name=name,
         data=data,
+        length=_convert(entries.get("length"), int | None, f"{source}, length"),
         seed=_convert(entries.get("seed", 0), int, f"{source}, seed"),
-        model=_configuration(ClassifierConfig, entries.get("model"), f"{source}, model"),
+        model=model,
         training=_configuration(
             TrainingConfig, entries.get("training"), f"{source}, training", leave_out=("seed",)
         ),

@@ -13,7 +13,7 @@ from hydropress.evaluation.outputs import RUN, write_run
 from hydropress.evaluation.records import read_json
 
 LOG = "training.jsonl"
-IRRELEVANT = ("training.checkpoint_every", "recipe.name")
+IRRELEVANT = ("training.checkpoint_every", "training.workers", "recipe.name")
 """Entries that may differ between a run and its continuation: they change no number."""
 
 

@@ -8,15 +8,18 @@ from typing import Any
 
 import torch
 
-from hydropress.data.fashion_mnist import DEFAULT_FOLDER, load_full
-from hydropress.data.images import ImageSequences
+from hydropress.data.sequences import LabelledSequences
+from hydropress.data.tasks import Source, default_cache, find_task
 from hydropress.evaluation.metrics import accuracy, predict
 from hydropress.evaluation.outputs import check_folder, uninterrupted
 from hydropress.evaluation.records import versions, write_json
 from hydropress.models.checkpoint import save
 from hydropress.models.classifier import SequenceClassifier
+from hydropress.training.checkpoints import read_log
 from hydropress.training.config import RecoveryConfig, TrainingConfig
-from hydropress.training.loop import Progress, fit, read_log
+from hydropress.training.hardware import Hardware, is_first_process
+from hydropress.training.loop import Progress, fit
+from hydropress.training.objectives import Objective
 from hydropress.training.recipes import Recipe
 from hydropress.training.run_folder import fingerprint
 
@@ -38,27 +41,34 @@ class TrainingRun:
         After the last step; None without test images.
     seconds
         Time spent in training, those before a resumption included.
+    validation_accuracy
+        After the last step; None where a task has no validation split.
     """
 
     model: SequenceClassifier
     steps: int
     test_accuracy: float | None
     seconds: float
+    validation_accuracy: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers, ready for JSON."""
-        return {
+        record = {
             "steps": self.steps,
             "test_accuracy": self.test_accuracy,
             "seconds": self.seconds,
         }
+        if self.validation_accuracy is not None:
+            record["validation_accuracy"] = self.validation_accuracy
+        return record
 
 
 def train_recipe(
     recipe: Recipe,
     folder: Path,
-    data_folder: Path = DEFAULT_FOLDER,
+    data_folder: Path | None = None,
     *,
+    hardware: Hardware | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainingRun:
@@ -72,8 +82,8 @@ def train_recipe(
         Receives checkpoints and the log, at the end ``model/`` and ``training.json``.  A run that
         was stopped continues from its last checkpoint and ends with the same weights.
     data_folder
-        Where the full data are.
-    progress, stop
+        Where the full data are; None for the task's own, where it has one.
+    hardware, progress, stop
         As in :func:`~hydropress.training.loop.fit`.
 
     Raises
@@ -81,16 +91,29 @@ def train_recipe(
     InvalidArgumentError
         If the folder holds something else, or a run of another configuration.
     DataNotFoundError
-        If the data are not in ``data_folder``.
+        If the data are not there.
     """
     check_folder(folder, "train")
-    train, test = load_full("train", data_folder), load_full("test", data_folder)
+    task, source = find_task(recipe.data), Source(data_folder, recipe.length, default_cache())
+    train, test = task.load("train", source), task.load("test", source)
+    validation = task.load("val", source) if task.has_validation else None
     torch.manual_seed(recipe.seed)
     model = SequenceClassifier(recipe.model)
     settings = recipe.to_dict()
     del settings["training"]
     description = {"command": "train", "recipe": {"name": recipe.name, **settings}}
-    run = _run(model, train, recipe.training, folder, test, progress, stop, description)
+    run = _run(
+        model,
+        train,
+        recipe.training,
+        folder,
+        test,
+        progress,
+        stop,
+        description,
+        validation=validation,
+        hardware=hardware,
+    )
     record = {"recipe": {"name": recipe.name, **recipe.to_dict()}, "sequences": len(train)}
     _write(run, folder, record)
     return run
@@ -98,11 +121,13 @@ def train_recipe(
 
 def finetune(
     model: SequenceClassifier,
-    data: ImageSequences,
+    data: LabelledSequences,
     config: TrainingConfig | None = None,
     *,
+    objective: Objective | None = None,
+    hardware: Hardware | None = None,
     folder: Path | None = None,
-    test: ImageSequences | None = None,
+    test: LabelledSequences | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TrainingRun:
@@ -116,6 +141,8 @@ def finetune(
         Training images.
     config
         :class:`~hydropress.training.config.RecoveryConfig` if not given.
+    objective, hardware, progress, stop
+        As in :func:`~hydropress.training.loop.fit`.
     folder
         If given, as in :func:`train_recipe`, resumption included.
     test
@@ -131,7 +158,20 @@ def finetune(
         check_folder(folder, "finetune")
     description = {"command": "finetune", "model": fingerprint(model.state_dict().values())}
     copied = copy.deepcopy(model)
-    run = _run(copied, data, settings, folder, test, progress, stop, description)
+    if objective is not None:
+        description["objective"] = type(objective).__name__
+    run = _run(
+        copied,
+        data,
+        settings,
+        folder,
+        test,
+        progress,
+        stop,
+        description,
+        objective=objective,
+        hardware=hardware,
+    )
     if folder is not None:
         _write(run, folder, {"training": asdict(settings), "sequences": len(data)})
     return run
@@ -139,23 +179,32 @@ def finetune(
 
 def _run(
     model: SequenceClassifier,
-    data: ImageSequences,
+    data: LabelledSequences,
     config: TrainingConfig,
     folder: Path | None,
-    test: ImageSequences | None,
+    test: LabelledSequences | None,
     progress: Progress | None,
     stop: Callable[[], bool] | None,
     description: dict[str, Any],
+    *,
+    validation: LabelledSequences | None = None,
+    objective: Objective | None = None,
+    hardware: Hardware | None = None,
 ) -> TrainingRun:
+    """Train; what is measured after each epoch is the test's accuracy, or the validation's."""
+    name, measured = ("test_accuracy", test) if validation is None else ("accuracy", validation)
+
     def measure(_: int) -> dict[str, float]:
-        return (
-            {} if test is None else {"test_accuracy": accuracy(predict(model, test), test.labels)}
-        )
+        if measured is None:
+            return {}
+        return {name: accuracy(predict(model, measured), measured.labels)}
 
     history = fit(
         model,
         data,
         config,
+        objective=objective,
+        hardware=hardware,
         folder=folder,
         progress=progress,
         on_epoch=measure,
@@ -164,13 +213,19 @@ def _run(
     )
     last = (history or (read_log(folder) if folder else []) or [{}])[-1]
     steps = config.total_steps(len(data))
-    if last.get("step") != steps or (test is not None and "test_accuracy" not in last):
+    if last.get("step") != steps or (measured is not None and name not in last):
         last = {"seconds": last.get("seconds", 0.0), **measure(0)}
-    return TrainingRun(model.eval(), steps, last.get("test_accuracy"), last["seconds"])
+    model.eval()
+    if validation is not None and test is not None:
+        last["test_accuracy"] = accuracy(predict(model, test), test.labels)
+    seconds = last["seconds"]
+    return TrainingRun(model, steps, last.get("test_accuracy"), seconds, last.get("accuracy"))
 
 
 def _write(run: TrainingRun, folder: Path, record: dict[str, Any]) -> None:
     """Write the model and training.json; the latter last, as the sign of a complete run."""
+    if not is_first_process():
+        return
     with uninterrupted():
         save(run.model, folder / MODEL)
         write_json(

@@ -1,0 +1,1 @@
+"""The letter's experiment: train, reduce, recover, compare."""

@@ -1,0 +1,123 @@
+"""The trained models that an experiment starts from, and what they decide."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hydropress.bench.lra.config import SweepConfig
+from hydropress.data.cache import cached_tensors
+from hydropress.data.sequences import LabelledSequences
+from hydropress.data.tasks import Source, default_cache, find_task
+from hydropress.errors import FileFormatError
+from hydropress.evaluation.metrics import accuracy, predict
+from hydropress.evaluation.records import read_json
+from hydropress.models.checkpoint import load
+from hydropress.models.classifier import SequenceClassifier
+from hydropress.training.loop import Progress
+from hydropress.training.run_folder import fingerprint
+from hydropress.training.train import MODEL, TRAINING, train_recipe
+
+
+@dataclass(frozen=True)
+class Data:
+    """The task's data, read once.
+
+    Attributes
+    ----------
+    train, test
+        What is trained and measured on.
+    """
+
+    train: LabelledSequences
+    test: LabelledSequences
+
+    @staticmethod
+    def of(config: SweepConfig, folder: Path | None) -> "Data":
+        """Read them."""
+        task = find_task(config.recipe.data)
+        source = Source(folder, config.recipe.length, default_cache())
+        return Data(task.load("train", source), task.load("test", source))
+
+
+@dataclass(frozen=True)
+class Original:
+    """One trained model.
+
+    Attributes
+    ----------
+    model
+        In evaluation mode.
+    steps
+        It was trained for.
+    decisions
+        Its classes on the test sequences, int64, ``(n,)``.
+    accuracy
+        Of these.
+    """
+
+    model: SequenceClassifier
+    steps: int
+    decisions: Tensor
+    accuracy: float
+
+
+def train_original(
+    config: SweepConfig,
+    seed: int,
+    folder: Path,
+    data_folder: Path | None,
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """Train the original of a seed, unless it is there."""
+    if not (folder / TRAINING).is_file():
+        recipe = replace(config.recipe, seed=seed)
+        train_recipe(recipe, folder, data_folder, progress=progress)
+
+
+def read_original(
+    config: SweepConfig, seed: int, folder: Path, test: LabelledSequences
+) -> Original:
+    """Read a trained original, and what it decides.
+
+    Raises
+    ------
+    FileFormatError
+        If it was trained by another recipe.
+    """
+    record = read_json(folder / TRAINING)
+    wanted = replace(config.recipe, seed=seed).to_dict()
+    differing = _differences(record.get("recipe", {}), wanted)
+    if differing:
+        raise FileFormatError(
+            f"{folder}: trained by another recipe ({', '.join(differing)}); required: that of the "
+            "experiment; use its recipe, or train anew in another folder"
+        )
+    model = load(folder / MODEL)
+    contents = {"model": fingerprint(model.state_dict().values()), "test": _digest(test)}
+    found = cached_tensors(
+        folder / "decisions.safetensors", contents, lambda: {"decisions": predict(model, test)}
+    )["decisions"]
+    return Original(model, int(record["steps"]), found, accuracy(found, test.labels))
+
+
+def _differences(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Return what differs and changes a number; what a record does not know has its default."""
+    differing: list[str] = []
+    for section in ("model", "training"):
+        differing += [
+            f"{section}.{name}"
+            for name, value in wanted[section].items()
+            if name not in ("checkpoint_every", "workers")
+            and there.get(section, {}).get(name, value) != value
+        ]
+    return differing + [
+        name for name in ("data", "length", "seed") if there.get(name, wanted[name]) != wanted[name]
+    ]
+
+
+def _digest(data: LabelledSequences) -> str:
+    return fingerprint([torch.tensor(len(data)), *data.tensors()])

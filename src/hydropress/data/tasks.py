@@ -1,0 +1,146 @@
+"""The classification tasks that recipes name: Long Range Arena, and sequential Fashion-MNIST."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hydropress.data.fashion_mnist import DEFAULT_FOLDER, load_full
+from hydropress.data.lra.image import load_image
+from hydropress.data.lra.listops import NUM_TOKENS as LISTOPS_TOKENS
+from hydropress.data.lra.listops import load_listops
+from hydropress.data.lra.pathfinder import load_pathfinder
+from hydropress.data.lra.retrieval import load_retrieval
+from hydropress.data.lra.text import NUM_TOKENS as BYTE_TOKENS
+from hydropress.data.lra.text import load_text
+from hydropress.data.sequences import LabelledSequences
+from hydropress.errors import DataNotFoundError, InvalidArgumentError, UnknownNameError
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a task's data come from.
+
+    Attributes
+    ----------
+    folder
+        Of the original files; None for the task's own, where it has one.
+    length
+        Longest sequence; what is beyond is cut off.  None for the task's own.
+    cache
+        Folder of the data as they have been read before; None: nothing is kept.
+    """
+
+    folder: Path | None = None
+    length: int | None = None
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification task.
+
+    Attributes
+    ----------
+    title
+        For people.
+    load
+        From a split and a source to the data.
+    num_classes, num_inputs, num_tokens, pairs
+        As in :class:`~hydropress.models.classifier.ClassifierConfig`.
+    length
+        Longest sequence; None if all are of one length.
+    has_validation
+        Whether there is a ``val`` split; without one there is no choice to make on it.
+    """
+
+    title: str
+    load: Callable[[Split, Source], LabelledSequences]
+    num_classes: int
+    num_inputs: int = 1
+    num_tokens: int = 0
+    pairs: bool = False
+    length: int | None = None
+    has_validation: bool = True
+
+
+def default_cache() -> Path:
+    """Return the folder for data that have been read: ``hydropress`` in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hydropress"
+
+
+def _folder(source: Source, what: str) -> Path:
+    if source.folder is None:
+        raise DataNotFoundError(
+            f"no folder of data given; required: that of {what}; pass it with --data"
+        )
+    return source.folder
+
+
+def _fashion_mnist(split: Split, source: Source) -> LabelledSequences:
+    if split == "val":
+        raise InvalidArgumentError("split 'val' of Fashion-MNIST; required: 'train' or 'test'")
+    return load_full(split, DEFAULT_FOLDER if source.folder is None else source.folder)
+
+
+def _listops(split: Split, source: Source) -> LabelledSequences:
+    length = source.length or TASKS["listops"].length
+    assert length is not None
+    return load_listops(split, source.folder, cache=source.cache, max_length=length)
+
+
+def _text(split: Split, source: Source) -> LabelledSequences:
+    length = source.length or TASKS["text"].length
+    assert length is not None
+    folder = _folder(source, "the Large Movie Review Dataset (aclImdb)")
+    return load_text(split, folder, cache=source.cache, max_length=length)
+
+
+def _retrieval(split: Split, source: Source) -> LabelledSequences:
+    length = source.length or TASKS["retrieval"].length
+    assert length is not None
+    folder = _folder(source, "the release of Long Range Arena (lra_release)")
+    return load_retrieval(split, folder, cache=source.cache, max_length=length)
+
+
+def _image(split: Split, source: Source) -> LabelledSequences:
+    return load_image(split, _folder(source, "CIFAR-10"), cache=source.cache)
+
+
+def _pathfinder(split: Split, source: Source, resolution: Literal[32, 128]) -> LabelledSequences:
+    folder = _folder(source, "the release of Long Range Arena (lra_release)")
+    return load_pathfinder(split, folder, resolution=resolution, cache=source.cache)
+
+
+TASKS: dict[str, Task] = {
+    "fashion-mnist": Task(
+        "Sequential Fashion-MNIST", _fashion_mnist, num_classes=10, has_validation=False
+    ),
+    "listops": Task("ListOps", _listops, 10, num_tokens=LISTOPS_TOKENS, length=2048),
+    "text": Task("Text (IMDb bytes)", _text, 2, num_tokens=BYTE_TOKENS, length=4096),
+    "retrieval": Task(
+        "Retrieval (AAN)", _retrieval, 2, num_tokens=BYTE_TOKENS, pairs=True, length=4000
+    ),
+    "image": Task("Image (grey CIFAR-10)", _image, num_classes=10),
+    "pathfinder": Task("Pathfinder", lambda split, source: _pathfinder(split, source, 32), 2),
+    "path-x": Task("Path-X", lambda split, source: _pathfinder(split, source, 128), 2),
+}
+
+
+def find_task(name: str) -> Task:
+    """Return a task by its name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the message lists those there are.
+    """
+    if name not in TASKS:
+        raise UnknownNameError(
+            f"task {name!r}; required: one of {', '.join(TASKS)}; check the spelling"
+        )
+    return TASKS[name]

@@ -1,0 +1,138 @@
+"""Which sequences each step of a training sees: the same whatever has stopped it in between."""
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from hydropress.data.sequences import Batch, LabelledSequences
+from hydropress.errors import InvalidArgumentError
+from hydropress.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How the sequences of a batch are shared out.
+
+    Attributes
+    ----------
+    processes, rank
+        All that train together, and which of them this is.
+    local
+        Sequences of a batch for each process.
+    micro
+        Sequences per forward and backward pass, at most.
+    """
+
+    processes: int
+    rank: int
+    local: int
+    micro: int
+
+    @staticmethod
+    def of(config: TrainingConfig, processes: int = 1, rank: int = 0) -> "Shares":
+        """Share out evenly, or raise."""
+        if config.batch_size % processes:
+            raise InvalidArgumentError(
+                f"batch_size={config.batch_size} on {processes} processes; required: a multiple of "
+                "their number, so that each sequence counts the same; change one of them"
+            )
+        local = config.batch_size // processes
+        return Shares(processes, rank, local, min(config.micro_batch, local))
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes per step."""
+        return math.ceil(self.local / self.micro)
+
+
+class Order(Sampler[Tensor]):
+    """Indices of all passes of a training from some step on.
+
+    Parameters
+    ----------
+    count
+        Sequences in the data.
+    config
+        Its seed decides the order within each epoch; what does not fill a batch is left out.
+    start, shares
+        The step that comes first, and this process's part of each batch.
+    lengths
+        Of the sequences, ``(count,)``, for ``config.pool``; None if they are all of one length.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        config: TrainingConfig,
+        start: int,
+        shares: Shares,
+        lengths: Tensor | None = None,
+    ) -> None:
+        self._count, self._config, self._start, self._shares = count, config, start, shares
+        self._lengths = lengths
+
+    def __len__(self) -> int:
+        return (self._config.total_steps(self._count) - self._start) * self._shares.passes
+
+    def __iter__(self) -> Generator[Tensor]:
+        config, shares = self._config, self._shares
+        per_epoch = self._count // config.batch_size
+        drawn, permutation = -1, torch.empty(0)
+        for step in range(self._start, config.total_steps(self._count)):
+            epoch, position = divmod(step, per_epoch)
+            if epoch != drawn:
+                permutation, drawn = self._permutation(epoch), epoch
+            chosen = permutation[position * config.batch_size :][: config.batch_size]
+            yield from chosen[shares.rank * shares.local :][: shares.local].split(shares.micro)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        """Return the order of the sequences in an epoch."""
+        size, pool = self._config.batch_size, self._config.pool
+        generator = torch.Generator().manual_seed(self._config.seed * 100_003 + epoch)
+        permutation = torch.randperm(self._count, generator=generator)
+        if self._lengths is None or pool == 1:
+            return permutation
+        parts: list[Tensor] = []
+        for part in permutation[: self._count // size * size].split(pool * size):
+            batches = part[self._lengths[part].argsort(stable=True)].view(-1, size)
+            parts.append(batches[torch.randperm(len(batches), generator=generator)].flatten())
+        return torch.cat(parts)
+
+
+class _Batches(Dataset[Batch]):
+    """Data that are indexed by many numbers at once."""
+
+    def __init__(self, data: LabelledSequences) -> None:
+        self._data = data
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        return self._data[index].batch()
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+def make_loader(data: LabelledSequences, order: Order, workers: int = 0) -> DataLoader[Batch]:
+    """Return a loader of the batches of an order.
+
+    Parameters
+    ----------
+    workers
+        Processes that make batches ahead of time.
+    """
+    # Of its own, so that the loader takes nothing from the random numbers of the dropout.
+    generator = torch.Generator().manual_seed(0)
+    return DataLoader(
+        _Batches(data),
+        sampler=order,
+        batch_size=None,
+        collate_fn=_same,
+        num_workers=workers,
+        generator=generator,
+    )

@@ -1,0 +1,91 @@
+"""What a training leaves behind so that it can go on: a checkpoint of tensors, and a log."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hydropress.errors import FileFormatError
+from hydropress.models.checkpoint import save_tensors, write_atomically
+from hydropress.training.run_folder import LOG
+
+
+def _optimizer_tensors(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{name}": value
+        for index, entry in state.items()
+        for name, value in entry.items()
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(":") if str(error).strip() else repr(error)
+
+
+def save_checkpoint(path: Path, step: int, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
+    """Write the weights, the optimiser's state and the step, in one step."""
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    save_tensors({"step": torch.tensor(step), **weights, **_optimizer_tensors(optimizer)}, path)
+
+
+def restore_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
+    """Take over what :func:`save_checkpoint` wrote, and return its step.
+
+    Raises
+    ------
+    FileFormatError
+        If it is not a checkpoint of such a model.
+    """
+    try:
+        tensors = load_file(path)
+        step = int(tensors.pop("step"))
+        state: dict[int, dict[str, Tensor]] = {}
+        weights: dict[str, Tensor] = {}
+        for name, value in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "optimizer":
+                index, _, field = rest.partition(".")
+                state.setdefault(int(index), {})[field] = value
+            else:
+                weights[rest] = value
+        model.load_state_dict(weights)
+    except (KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise FileFormatError(
+            f"{path}: not a checkpoint of this model ({_first_line(error)}); resume with the model "
+            "and configuration that wrote it, or choose another output folder"
+        ) from error
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    return step
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """Return the lines of a run's log; a last line that a crash cut short is left out."""
+    path = folder / LOG
+    lines: list[dict[str, float]] = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                break
+    return lines
+
+
+def keep_log_until(folder: Path, step: int) -> float:
+    """Drop what a run that was killed after its last checkpoint had already logged.
+
+    Returns
+    -------
+    float
+        Seconds that the run had taken by its last remaining line.
+    """
+    lines = [line for line in read_log(folder) if line["step"] <= step]
+    if (folder / LOG).exists():
+        write_atomically(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))
+    return lines[-1]["seconds"] if lines else 0.0
