@@ -164,8 +164,8 @@ def _size_figure(rows: list[Row], palette: Palette, metric: str, size: str) -> F
             }
         )
         height = place[id(original)][1]
-        data.insert(0, _reference(height, layout["xaxis"]["range"]))
-        layout["annotations"] = [_reference_label(height)]
+        data.insert(0, reference_line(height, layout["xaxis"]["range"]))
+        layout["annotations"] = [reference_label(height)]
     return {"data": data, "layout": layout}
 
 
@@ -229,19 +229,20 @@ def _layout(
     }
 
 
-def _reference(height: float, ends: list[float]) -> dict[str, Any]:
+def reference_line(height: float, ends: list[float]) -> dict[str, Any]:
     """Draw the original as a dashed line across the plot."""
     line = {"color": "var(--ink)", "width": 1.3, "dash": "dash"}
     coordinates = {"x": [10**end for end in ends], "y": [height, height]}
     return {"type": "scatter", "mode": "lines", "line": line, "hoverinfo": "skip"} | coordinates
 
 
-def _reference_label(height: float) -> dict[str, Any]:
+def reference_label(height: float, side: str = "right") -> dict[str, Any]:
+    """Write the original's accuracy above its line, at one end of it."""
     return {
         "text": f"original {percent(height / 100)}",
         "xref": "paper",
-        "x": 1,
-        "xanchor": "right",
+        "x": 1 if side == "right" else 0,
+        "xanchor": side,
         "y": height,
         "yanchor": "bottom",
         "yshift": 4,

@@ -16,6 +16,9 @@ _KNOWN = {
     "last": ("LAST", "--method-last", "triangle-down"),
     "aire": ("AIRE-Prune", "--method-aire", "hexagon"),
     "irka": ("IRKA", "--method-irka", "cross"),
+    "singular-perturbation": ("Singular perturbation", "--method-singular", "star"),
+    "hippo": ("Fresh HiPPO start", "--method-hippo", "square"),
+    "scratch": ("Training from scratch", "--method-scratch", "diamond"),
 }
 _SPARE = (
     ("--method-other-1", "star"),

@@ -1,0 +1,62 @@
+"""Render the committed runs of hydropress bench lra as a page of the documentation.
+
+python benchmarks/render_lra.py            # writes docs/lra.md from benchmarks/results/lra/*.jsonl
+python benchmarks/render_lra.py --check    # exits with 1 if the page is not what would be written
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydropress.errors import DataNotFoundError, HydropressError
+from hydropress.report.lra import markdown_tables
+from hydropress.report.lra_rows import read_rows
+
+HERE = Path(__file__).resolve().parent
+COMMAND = "python benchmarks/render_lra.py"
+HEAD = f"""# Long Range Arena: reduce, then recover
+
+This page is written by
+
+    {COMMAND}
+
+from the runs in `benchmarks/results/lra`, one JSON object a line as `hydropress bench lra` writes
+them; do not edit it by hand.
+"""
+
+
+def render_page(folder: Path) -> str:
+    """Return the page of all runs in a folder."""
+    paths = sorted(folder.glob("*.jsonl"))
+    if not paths:
+        raise DataNotFoundError(
+            f"{folder} holds no *.jsonl; required: the runs of at least one task; run hydropress "
+            "bench lra and copy its results.jsonl there as <task>.jsonl"
+        )
+    return f"{HEAD}\n{markdown_tables(read_rows(*paths))}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the arguments, then write or check the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "lra")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "lra.md")
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    options = parser.parse_args(arguments)
+    try:
+        page = render_page(options.results)
+    except HydropressError as error:
+        parser.exit(2, f"{error}\n")
+    if not options.check:
+        options.out.write_text(page, encoding="utf-8")
+        print(f"written to {options.out}")
+    elif not options.out.is_file() or options.out.read_text(encoding="utf-8") != page:
+        print(f"{options.out} is not up to date; run {COMMAND}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,582 @@
+"""The report of the Long Range Arena experiment: right numbers, honest words, safe page."""
+
+import importlib.util
+import json
+import random
+import re
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from plotly.offline import get_plotlyjs
+
+from hydropress.errors import DataNotFoundError, FileFormatError
+from hydropress.report.lra import markdown_tables, render_lra, write_lra_report
+from hydropress.report.lra_headline import headline
+from hydropress.report.lra_sweep import sweeps
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/a.png>"
+Run = dict[str, Any]
+
+
+def run(method: str = "h2", order: int = 2, seed: int = 0, **changes: Any) -> Run:
+    return {
+        "task": "images",
+        "recipe": "images-s4d",
+        "seed": seed,
+        "method": method,
+        "order": order,
+        "budget": 0.1,
+        "calibrated": method == "h2",
+        "allocation": "global",
+        "ratio": order / 64,
+        "ssm_parameters": 512 + 512 * order,
+        "total_parameters": 35_210 + 512 * order,
+        "accuracy_compressed": 0.5,
+        "agreement_compressed": 0.55,
+        "recovery": "finetune",
+        "accuracy_original": 0.9,
+        "accuracy_recovered": 0.8,
+        "agreement_recovered": 0.85,
+        "recovery_steps": 750,
+        "training_steps": 7_496,
+        "test_sequences": 10_000,
+        "config": "3fa9c1d2e4b5a697",
+        "versions": {"hydropress": "0.1.0", "torch": "2.9.1"},
+    } | changes
+
+
+def measured(seeds: int = 3) -> list[Run]:
+    """A sweep of three methods, two orders and some seeds, with drawn accuracies."""
+    generator = random.Random(7)
+    rows = []
+    for method in ("h2", "balanced", "scratch"):
+        for order in (16, 2):
+            for seed in range(seeds):
+                drawn = {
+                    key: round(generator.uniform(0.6, 0.9), 4)
+                    for key in (
+                        *("accuracy_compressed", "agreement_compressed"),
+                        *("accuracy_recovered", "agreement_recovered"),
+                    )
+                }
+                original = 0.9 + 0.002 * seed
+                rows.append(run(method, order, seed, accuracy_original=original, **drawn))
+    return rows
+
+
+def written(values: list[float]) -> str:
+    """Mean and sample standard deviation as NumPy has them."""
+    return f"{100 * np.mean(values):.2f} ± {100 * np.std(values, ddof=1):.2f}"
+
+
+def of(rows: list[Run], key: str, **wanted: Any) -> list[float]:
+    return [row[key] for row in rows if all(row[name] == wanted[name] for name in wanted)]
+
+
+def own(page: str) -> str:
+    """Drop plotly's own source from a page."""
+    return page.replace(get_plotlyjs(), "")
+
+
+def text(cell: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split())
+
+
+def page_table(page: str, title: str) -> dict[str, list[str]]:
+    """Return the cells of the table of that title, by the first cell of each line."""
+    start = page.index("<table", page.index(f'aria-label="{title}'))
+    table = page[start : page.index("</table>", start)]
+    lines = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL) for line in lines]
+    return {text(line[0]): [text(cell) for cell in line[1:]] for line in cells}
+
+
+def markdown_table(page: str, title: str) -> dict[str, list[str]]:
+    """Return the same of a Markdown table."""
+    lines = page[page.index(f"### {title}") :].split("\n\n")[1].splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines]
+    return {line[0]: [" ".join(cell.split()) for cell in line[1:]] for line in cells}
+
+
+def figures(page: str) -> dict[str, Any]:
+    found = re.search(r'id="report-data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])["figures"]
+
+
+def words(rows: list[Run]) -> tuple[str, str]:
+    sentence, ranking = headline(sweeps(rows)[0])
+    return " ".join(sentence.split()), " ".join(ranking.split())
+
+
+@pytest.mark.parametrize(
+    ("title", "key"),
+    [
+        ("Accuracy before", "accuracy_compressed"),
+        ("Accuracy after", "accuracy_recovered"),
+        ("Agreement with the original before", "agreement_compressed"),
+        ("Agreement with the original after", "agreement_recovered"),
+    ],
+)
+def test_tables_hold_mean_and_sample_deviation_over_the_seeds(title: str, key: str):
+    rows = measured()
+    html, markdown = (
+        page_table(render_lra(rows), title),
+        markdown_table(markdown_tables(rows), title),
+    )
+    for label, method in (("H², calibrated", "h2"), ("Balanced truncation", "balanced")):
+        expected = [written(of(rows, key, method=method, order=order)) for order in (16, 2)]
+        assert html[label] == expected
+        assert [cell.replace("**", "") for cell in markdown[label]] == expected
+    assert html["Method"] == ["1/4 order 16 3 seeds", "1/32 order 2 3 seeds"]
+    if title.startswith("Accuracy"):
+        assert html["Original"] == [written([0.9, 0.902, 0.904])] * 2
+
+
+def test_the_largest_mean_of_each_column_is_emphasised_and_no_other():
+    rows = measured()
+    table = markdown_table(markdown_tables(rows), "Accuracy after")
+    methods = {"h2": "H², calibrated", "balanced": "Balanced truncation"}
+    methods["scratch"] = "Training from scratch"
+    for place, order in enumerate((16, 2)):
+        means = {m: np.mean(of(rows, "accuracy_recovered", method=m, order=order)) for m in methods}
+        winner = max(means, key=lambda method: means[method])
+        bold = {label for label, cells in table.items() if "**" in cells[place]}
+        assert bold == {methods[winner]}
+    page = own(render_lra(rows))
+    best = re.findall(r'<td class="best">(.*?)</td>', page, re.DOTALL)
+    bold = re.findall(r"\*\*(\d[^*]+)\*\*", markdown_tables(rows))
+    assert [text(cell) for cell in best] == [" ".join(cell.split()) for cell in bold]
+
+
+def test_one_seed_has_no_deviation():
+    page = render_lra([run(accuracy_compressed=0.6123)])
+    assert page_table(page, "Accuracy before")["H², calibrated"] == ["61.23"]
+    assert page_table(page, "Accuracy before")["Method"] == ["1/32 order 2 1 seed"]
+    assert "error_y" not in figures(page)["0-before"]["data"][-1]
+    assert "±" not in own(page)[: own(page).index("How to read this")]
+
+
+def test_what_is_missing_is_a_dash_and_fewer_seeds_are_named():
+    rows = [run("h2", order, seed) for order in (16, 2) for seed in (0, 1)]
+    rows += [run("balanced", 16), run("scratch", 2, accuracy_compressed=0.1234)]
+    rows += [run("last", 16, accuracy_recovered=None, agreement_recovered=None)]
+    page = render_lra(rows)
+    before, after = page_table(page, "Accuracy before"), page_table(page, "Accuracy after")
+    assert before["Balanced truncation"] == ["50.00 1 seed", "–"]
+    assert before["Training from scratch"] == ["–", "–"]
+    assert after["Training from scratch"] == ["–", "80.00 1 seed"]
+    assert after["LAST"] == ["–", "–"]
+    assert "12.34" not in own(page)
+    markdown = markdown_table(markdown_tables(rows), "Accuracy before")
+    assert markdown["Balanced truncation"] == ["**50.00** (1 seed)", "–"]
+
+
+def test_scratch_never_counts_before_recovery():
+    rows = [run("h2"), run("balanced", accuracy_compressed=0.4)]
+    rows += [run("scratch", accuracy_compressed=0.99, accuracy_recovered=0.1)]
+    assert words(rows)[1].startswith("Before recovery calibrated H² is first at every order.")
+    names = {trace.get("name") for trace in figures(render_lra(rows))["0-before"]["data"]}
+    assert names == {None, "H², calibrated", "Balanced truncation"}
+
+
+def test_the_headline_is_the_difference_seed_by_seed():
+    rows = [
+        run(seed=seed, accuracy_original=original, accuracy_recovered=recovered)
+        for seed, (original, recovered) in enumerate([(0.90, 0.89), (0.92, 0.914), (0.91, 0.905)])
+    ]
+    differences = [100 * (0.90 - 0.89), 100 * (0.92 - 0.914), 100 * (0.91 - 0.905)]
+    expected = f"{np.mean(differences):.2f} ± {np.std(differences, ddof=1):.2f} points below"
+    assert words([run(order=16), *rows])[0] == (
+        "At 1/32 of the states, after recovery by 10 % of the training steps, calibrated H² is "
+        f"{expected} the original (mean over 3 seeds)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("recovered", "expected"),
+    [
+        (0.9123, "1.23 points above the original (1 seed)"),
+        (0.9, "level with the original (0.00 points; 1 seed)"),
+        (None, "40.00 points below the original (1 seed)"),
+    ],
+)
+def test_the_headline_says_on_which_side(recovered: float | None, expected: str):
+    sentence = words([run(accuracy_recovered=recovered)])[0]
+    assert sentence.endswith(f"calibrated H² is {expected}")
+    assert ("without recovery" in sentence) == (recovered is None)
+
+
+def test_words_name_whoever_is_ahead_of_h2():
+    rows = [
+        run("h2", 16, accuracy_compressed=0.7, accuracy_recovered=0.88),
+        run("balanced", 16, accuracy_compressed=0.6, accuracy_recovered=0.8842),
+        run("h2", 2, accuracy_compressed=0.4, accuracy_recovered=0.85),
+        run("balanced", 2, accuracy_compressed=0.45, accuracy_recovered=0.84),
+        run("hippo", 2, accuracy_compressed=0.1, accuracy_recovered=0.86),
+    ]
+    assert words(rows)[1] == (
+        "Before recovery calibrated H² is first at 1/4; at 1/32 balanced truncation is, "
+        "5.00 points ahead. After recovery calibrated H² is first at no order: at 1/4 balanced "
+        "truncation is, 0.42 points ahead; at 1/32 fresh HiPPO start is, 1.00 points ahead."
+    )
+    for page in (text(own(render_lra(rows))), " ".join(markdown_tables(rows).split())):
+        assert words(rows)[1] in page
+
+
+def test_words_where_h2_is_alone_ahead_or_not_alone():
+    rows = [run("h2", order, accuracy_recovered=0.8) for order in (16, 2)]
+    rows += [
+        run("modal", order, accuracy_compressed=0.3, accuracy_recovered=0.7) for order in (16, 2)
+    ]
+    assert words(rows)[1] == (
+        "Before recovery calibrated H² is first at every order. "
+        "After recovery calibrated H² is first at every order."
+    )
+    rows[-1]["accuracy_recovered"] = 0.8
+    assert words(rows)[1].endswith(
+        "first at 1/4; at 1/32 it shares the first place with modal truncation."
+    )
+    rows = [row for row in rows if (row["method"], row["order"]) != ("modal", 16)]
+    assert "After recovery calibrated H² is not first: at 1/32 it shares" in words(rows)[1]
+
+
+def test_no_first_place_is_claimed_without_a_rival():
+    rows = [run("h2", 16), run("h2", 2), run("balanced", 2, accuracy_compressed=0.3)]
+    assert "Before recovery calibrated H² is first at 1/32." in words(rows)[1]
+    assert words([run()])[1] == ""
+
+
+def test_a_lead_within_the_spread_is_called_so():
+    spread = [0.70, 0.80]
+    rows = [run("h2", seed=seed, accuracy_compressed=spread[seed]) for seed in (0, 1)]
+    rows += [run("balanced", seed=seed, accuracy_compressed=0.74) for seed in (0, 1)]
+    doubt = "At 1/32 the lead is within one standard deviation over the seeds."
+    assert doubt in words(rows)[1]
+    for row in rows[2:]:
+        row["accuracy_compressed"] = 0.6
+    assert doubt not in words(rows)[1].split("After recovery")[0]
+
+
+def test_without_h2_the_words_are_about_the_best():
+    rows = [run("modal", accuracy_recovered=0.7), run("balanced", accuracy_recovered=0.75)]
+    sentence, ranking = words(rows)
+    assert "balanced truncation is 15.00 points below" in sentence
+    assert "After recovery balanced truncation is first at every order." in ranking
+
+
+def test_the_main_tables_use_the_smallest_budget_of_all_methods():
+    rows = [
+        run("h2", budget=budget, accuracy_recovered=accuracy, recovery_steps=steps)
+        for budget, accuracy, steps in ((0.05, 0.7, 375), (0.2, 0.8, 1499), (1.0, 0.89, 7496))
+    ]
+    rows += [
+        run("scratch", budget=budget, accuracy_recovered=accuracy)
+        for budget, accuracy in ((0.2, 0.6), (1.0, 0.65))
+    ]
+    page = render_lra(rows)
+    after = page_table(page, "Accuracy after recovery by 20\u00a0% of the training steps")
+    assert after["H², calibrated"] == ["80.00"]
+    assert after["Training from scratch"] == ["60.00"]
+    assert page_table(page, "Accuracy before")["H², calibrated"] == ["50.00"]
+    budgets = page_table(page, "Accuracy at 1/32")
+    assert budgets["Method"][0] == "5 % 375 steps 1 seed"
+    assert budgets["H², calibrated"] == ["70.00", "80.00", "89.00"]
+    assert budgets["Training from scratch"] == ["–", "60.00", "65.00"]
+    assert budgets["Original"] == ["90.00"] * 3
+    figure = figures(page)["0-budget-2"]
+    lines = {trace["name"]: trace for trace in figure["data"] if "name" in trace}
+    assert lines["H², calibrated"]["x"] == [0.05, 0.2, 1.0]
+    assert lines["H², calibrated"]["y"] == pytest.approx([70, 80, 89])
+    assert figure["layout"]["xaxis"]["ticktext"] == ["5\u00a0%", "20\u00a0%", "100\u00a0%"]
+    assert "No budget is one of all methods" not in page
+
+
+def test_it_says_so_if_no_budget_is_shared():
+    rows = [run("h2", budget=0.1), run("modal", budget=0.1), run("scratch", budget=1.0)]
+    for page in (render_lra(rows), markdown_tables(rows)):
+        assert "No budget is one of all methods; 10\u00a0% is the smallest" in page
+    after = page_table(render_lra(rows), "Accuracy after recovery by 10\u00a0%")
+    assert after["Training from scratch"] == ["–"]
+
+
+def test_without_several_budgets_there_is_no_table_of_them():
+    rows = measured()
+    assert set(figures(render_lra(rows))) == {"0-before", "0-after"}
+    assert "by budget of recovery" not in markdown_tables(rows)
+
+
+def test_settings_of_one_method_are_lines_of_their_own():
+    rows = [
+        run("h2", allocation=allocation, calibrated=calibrated, accuracy_compressed=accuracy)
+        for allocation, calibrated, accuracy in (
+            *(("global", True, 0.8), ("uniform", True, 0.7)),
+            *(("global", False, 0.6),),
+        )
+    ]
+    page = render_lra(rows)
+    table = page_table(page, "Accuracy before")
+    assert table["H², calibrated, global allocation"] == ["80.00"]
+    assert table["H², calibrated, uniform allocation"] == ["70.00"]
+    assert table["H²"] == ["60.00"]
+    assert len(set(re.findall(r'data-series="([^"]+)"', page))) == 3
+
+
+def test_sizes_are_those_of_the_runs():
+    rows = [run("h2", 2), run("balanced", 2, ssm_parameters=1500), run("h2", 16)]
+    table = markdown_table(markdown_tables(rows), "Sizes")
+    assert table["1/32"] == ["2", "1,500–1,536", "36,234"]
+    assert table["1/4"] == ["16", "8,704", "43,402"]
+
+
+def test_figures_are_valid_and_hold_the_numbers():
+    rows = measured()
+    drawn = figures(render_lra(rows))
+    for figure in drawn.values():
+        go.Figure(json.loads(re.sub(r"var\(--[a-z0-9-]+\)", "#000", json.dumps(figure))))
+    figure = drawn["0-after"]
+    lines = {trace["name"]: trace for trace in figure["data"] if "name" in trace}
+    for label, method in (("H², calibrated", "h2"), ("Training from scratch", "scratch")):
+        held = [
+            100 * np.array(of(rows, "accuracy_recovered", method=method, order=order))
+            for order in (2, 16)
+        ]
+        assert lines[label]["x"] == [2 / 64, 16 / 64]
+        assert lines[label]["y"] == pytest.approx([one.mean() for one in held])
+        spread = [one.std(ddof=1) for one in held]
+        assert lines[label]["error_y"]["array"] == pytest.approx(spread)
+    level = figure["data"][0]
+    assert level["y"] == pytest.approx([90.2, 90.2])
+    assert figure["layout"]["annotations"][0]["text"] == "original 90.2\u00a0%"
+    low, high = figure["layout"]["yaxis"]["range"]
+    for trace in figure["data"]:
+        assert all(low < height < high for height in trace["y"])
+    assert figure["layout"]["xaxis"]["ticktext"] == ["1/32", "1/4"]
+
+
+def test_every_task_has_a_section():
+    rows = measured()
+    rows += [row | {"task": "listops", "recipe": "listops-s4d"} for row in measured()]
+    rows += [row | {"recipe": "images-dss"} for row in measured()]
+    page = own(render_lra(rows))
+    names = ["images (images-dss)", "images (images-s4d)", "listops"]
+    assert re.findall(r"<h2>(.*?)</h2>", page)[:-1] == names
+    assert f"3 tasks, {len(rows)} runs" in page
+    assert [line[3:] for line in markdown_tables(rows).splitlines() if line.startswith("## ")] == [
+        *names,
+        "How to read this",
+    ]
+
+
+def test_the_facts_name_the_method_and_both_accuracies():
+    rows = [row | {"task": "listops"} for row in (run(), run("modal", accuracy_recovered=0.85))]
+    rows.append(run("last", 16, accuracy_recovered=None, agreement_recovered=None))
+    facts = re.findall(r"<dt>(.*?)</dt><dd><s>(.*?)</s>(.*?)</dd>", own(render_lra(rows)))
+    assert [[text(part) for part in fact] for fact in facts] == [
+        ["images, LAST at 1/4, not recovered", "90.0 % →", "50.0 %"],
+        ["listops, calibrated H² at 1/32", "90.0 % →", "80.0 %"],
+    ]
+
+
+def test_the_page_says_how_it_was_made():
+    rows = [run(), run(seed=4, config="f" * 16, versions={"hydropress": "0.1.0", "torch": "2.9.2"})]
+    for page in (own(render_lra(rows)), markdown_tables(rows)):
+        for said in ("images-s4d", "3fa9c1d2e4b5 (1)", "2,", "7,496", "torch 2.9.1 and 2.9.2"):
+            assert said in page
+        assert "2\u00a0seeds (0, 4)" in text(page) or "2\u00a0seeds (0, 4)" in page
+        assert "layers&#39; outputs and of the logits" in page or "layers' outputs" in page
+
+
+def test_the_page_needs_no_network_and_hostile_text_stays_text():
+    class Links(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.found: set[str | None] = set()
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.found |= {value for name, value in attrs if name in ("src", "href")}
+
+    hostile = run(HOSTILE, task=HOSTILE, recipe=HOSTILE, allocation=HOSTILE, config=HOSTILE)
+    page = own(render_lra([hostile | {"versions": {HOSTILE: HOSTILE}}]))
+    assert page.count("<script") == 3
+    assert "<img" not in page
+    links = Links()
+    links.feed(page)
+    assert links.found == {"data:,"}  # the icon
+    assert "default-src 'none'" in page
+    assert "<script" not in markdown_tables([hostile])
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    rows = measured() + [run("aire", 2, seed) for seed in (2, 0)] + [run(budget=1.0)]
+    mixed = rows.copy()
+    random.Random(1).shuffle(mixed)
+    assert markdown_tables(mixed) == markdown_tables(rows)
+    assert render_lra(mixed) == render_lra(rows)
+
+
+def test_markdown_of_a_small_case():
+    rows = [
+        run("h2", 16, 0, accuracy_compressed=0.88, accuracy_recovered=0.9),
+        run("h2", 16, 1, accuracy_compressed=0.86, accuracy_recovered=0.9),
+        run("modal", 16, 0, accuracy_compressed=0.5, accuracy_recovered=0.85),
+    ]
+    page = markdown_tables(rows).replace("\u00a0", " ")
+    assert page.startswith(
+        """\
+## images
+
+**At 1/4 of the states, after recovery by 10 % of the training steps, calibrated H² is level with \
+the original (0.00 ± 0.00 points; mean over 2 seeds).**
+
+Before recovery calibrated H² is first at every order. After recovery calibrated H² is first at \
+every order.
+
+### Accuracy before recovery, %
+
+| method | 1/4, order 16, 2 seeds |
+| --- | --: |
+| Original | 90.00 ± 0.00 |
+| H², calibrated | **87.00 ± 1.41** |
+| Modal truncation | 50.00 (1 seed) |
+
+### Accuracy after recovery by 10 % of the training steps, %
+
+| method | 1/4, order 16, 2 seeds |
+| --- | --: |
+| Original | 90.00 ± 0.00 |
+| H², calibrated | **90.00 ± 0.00** |
+| Modal truncation | 85.00 (1 seed) |
+
+### Agreement with the original before recovery, %
+
+| method | 1/4, order 16, 2 seeds |
+| --- | --: |
+| H², calibrated | **55.00 ± 0.00** |
+| Modal truncation | **55.00** (1 seed) |
+
+### Agreement with the original after recovery by 10 % of the training steps, %
+
+| method | 1/4, order 16, 2 seeds |
+| --- | --: |
+| H², calibrated | **85.00 ± 0.00** |
+| Modal truncation | **85.00** (1 seed) |
+
+### Sizes
+
+| states | order | SSM parameters | all parameters |
+| --: | --: | --: | --: |
+| 1/4 | 16 | 8,704 | 43,402 |
+
+- Recipe: images-s4d
+- Runs: 3, 2 seeds (0, 1)
+- Original: trained for 7,496 steps
+- Test sequences: 10,000
+- Configs (runs): 3fa9c1d2e4b5 (3)
+
+## How to read this
+"""
+    )
+    assert page.endswith("\n\nVersions: hydropress 0.1.0, torch 2.9.1.\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"task": ', "line 3: received no JSON"),
+        ("[1]", "line 3: received [1]; an object is required"),
+        (
+            json.dumps({k: v for k, v in run().items() if k != "budget"}),
+            "line 3: received a run without budget",
+        ),
+        (json.dumps(run() | {"order": "2"}), "line 3, order: received '2'; a whole number"),
+        (json.dumps(run(order=True)), "line 3, order: received True"),
+        (json.dumps(run(accuracy_recovered=91.2)), "line 3, accuracy_recovered: received 91.2"),
+        (json.dumps(run(accuracy_original=None)), "line 3, accuracy_original: received null"),
+        (json.dumps(run(ratio=float("nan"))), "line 3, ratio: received nan"),
+        (json.dumps(run(versions=[])), "line 3, versions: received []"),
+        (json.dumps(run(task="")), "line 3, task: received ''"),
+        (json.dumps(run(accuracy_recovered=0.1)), "line 3: received the run of"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, line: str, message: str):
+    (tmp_path / "results.jsonl").write_text(f"{json.dumps(run())}\n\n{line}\n")
+    with pytest.raises(FileFormatError, match=re.escape(message)) as caught:
+        write_lra_report(tmp_path)
+    assert str(tmp_path / "results.jsonl") in str(caught.value)
+    assert "hydropress bench lra" in str(caught.value)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_missing_empty_and_binary_files(tmp_path: Path):
+    with pytest.raises(DataNotFoundError, match="run hydropress bench lra"):
+        write_lra_report(tmp_path)
+    (tmp_path / "results.jsonl").write_text("\n")
+    with pytest.raises(FileFormatError, match="received no runs"):
+        write_lra_report(tmp_path)
+    (tmp_path / "results.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(FileFormatError, match="UTF-8"):
+        write_lra_report(tmp_path)
+    with pytest.raises(FileFormatError, match="at least one"):
+        render_lra([])
+
+
+def test_the_report_stands_beside_the_runs(tmp_path: Path):
+    lines = [json.dumps(row) for row in measured()]
+    (tmp_path / "results.jsonl").write_text("\n".join(lines))
+    page = write_lra_report(tmp_path)
+    assert page == tmp_path / "report.html"
+    assert page.read_text(encoding="utf-8") == render_lra(measured())
+    assert {path.name for path in tmp_path.iterdir()} == {"results.jsonl", "report.html"}
+
+
+@pytest.fixture
+def script() -> Any:
+    path = ROOT / "benchmarks" / "render_lra.py"
+    if not path.is_file():
+        pytest.skip("the benchmarks are not here")
+    spec = importlib.util.spec_from_file_location("render_lra", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_writes_the_page_and_checks_it(script: Any, tmp_path: Path, capsys: Any):
+    results, page = tmp_path / "lra", tmp_path / "lra.md"
+    results.mkdir()
+    options = ["--results", str(results), "--out", str(page)]
+    with pytest.raises(SystemExit) as caught:
+        script.main(options)
+    assert caught.value.code == 2
+    for task in ("listops", "images"):
+        rows = [json.dumps(row | {"task": task}) for row in measured()]
+        (results / f"{task}.jsonl").write_text("\n".join(rows))
+    with pytest.raises(SystemExit) as caught:
+        script.main([*options, "--check"])
+    assert caught.value.code == 1
+    assert not page.exists()
+    script.main(options)
+    script.main([*options, "--check"])
+    written = page.read_text(encoding="utf-8")
+    assert "python benchmarks/render_lra.py" in written[: written.index("## ")]
+    assert "## images" in written
+    assert "## listops" in written
+    page.write_text(written.replace("±", "+"), encoding="utf-8")
+    with pytest.raises(SystemExit) as caught:
+        script.main([*options, "--check"])
+    assert caught.value.code == 1
+    assert "not up to date" in capsys.readouterr().err
+
+
+def test_the_committed_page_is_what_the_script_writes(script: Any):
+    results, page = ROOT / "benchmarks" / "results" / "lra", ROOT / "docs" / "lra.md"
+    if not page.exists() and not list(results.glob("*.jsonl")):
+        pytest.skip("no runs are committed")
+    assert page.read_text(encoding="utf-8") == script.render_page(results)
