@@ -177,7 +177,7 @@ def test_what_datasets_saved_is_read(tmp_path, monkeypatch):
 
 def test_without_datasets_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingLibraryError, match=r"datasets is not installed.*\[training\]"):
+    with pytest.raises(MissingLibraryError, match=r"datasets is not installed.*\[hub\]"):
         load_text("train", save_to_disk(tmp_path))
 
 

@@ -38,12 +38,12 @@ def cache_file(cache: Path | None, name: str) -> Path | None:
     return None if cache is None else cache / f"{name}.safetensors"
 
 
-def optional_library(module: str, package: str, purpose: str) -> Any:
-    """Import a library that only the training extra brings."""
+def optional_library(module: str, package: str, purpose: str, extra: str = "training") -> Any:
+    """Import a library that only one of the package's extras brings."""
     try:
         return import_module(module)
     except ImportError as error:
         raise MissingLibraryError(
             f"{package} is not installed ({error}); required {purpose}; run "
-            "'pip install hydropress[training]'"
+            f"'pip install hydropress[{extra}]'"
         ) from error

@@ -136,7 +136,7 @@ def _read(files: list[Path]) -> Iterator[tuple[bytes, int]]:
 def _saved(folder: Path, source: Literal["train", "test"]) -> Iterator[tuple[bytes, int]]:
     """Read what the library ``datasets`` wrote."""
     library = optional_library(
-        "datasets", "datasets", f"to read {folder}, written by its save_to_disk"
+        "datasets", "datasets", f"to read {folder}, written by its save_to_disk", "hub"
     )
     remedy = "write it again with save_to_disk"
     try:
