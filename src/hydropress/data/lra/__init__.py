@@ -1,0 +1,1 @@
+"""Long Range Arena: six tasks of long sequences."""
