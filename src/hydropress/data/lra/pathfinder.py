@@ -1,0 +1,239 @@
+"""Pathfinder and Path-X: whether two marked ends belong to the same dashed path.
+
+Pathfinder has images of 32 x 32 pixels, 1,024 steps, Path-X of 128 x 128, 16,384 steps.  Both are
+read from the files of the Long Range Arena (Tay et al., 2021), whose images follow Linsley et al.
+(2018), or from a folder of the same layout that
+:func:`~hydropress.data.lra.pathfinder_generator.write_pathfinder` wrote.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hydropress.data.cache import cached_tensors
+from hydropress.data.images import ImageSequences
+from hydropress.errors import (
+    DataNotFoundError,
+    FileFormatError,
+    InvalidArgumentError,
+    MissingLibraryError,
+)
+
+Split = Literal["train", "val", "test"]
+
+MEAN, DEVIATION = 0.5, 0.5
+"""As published S4 models are trained with: from -1 to 1, not the statistics of the images."""
+HELD_OUT = 0.1
+"""Share of the images for validation, and as much again for the test."""
+HARD = 14
+"""Dashes of a contour in the images that are the benchmark; the release has easier ones too."""
+
+# An empty file in the release, among the easy images; S4's reader leaves it out as well.
+_EMPTY_IMAGE = "pathfinder32/curv_baseline/imgs/0/sample_172.png"
+_PARENTS = ("", "lra_release", "lra_release/lra_release")
+_NPY_MAGIC = b"\x93NUMPY"
+_DAMAGED = "unpack lra_release.gz again"
+
+
+@dataclass(frozen=True)
+class _Sample:
+    image: Path
+    label: int
+
+
+def subset_folder(contour_length: int) -> str:
+    """Return the folder of the images whose contours have so many dashes."""
+    return "curv_baseline" if contour_length == 6 else f"curv_contour_length_{contour_length}"
+
+
+def load_pathfinder(
+    split: Split,
+    folder: Path,
+    *,
+    resolution: int = 32,
+    contour_length: int = HARD,
+    cache: Path | None = None,
+    seed: int = 0,
+) -> ImageSequences:
+    """Read images, labels 1 if both markers are on one contour and 0 if not.
+
+    Parameters
+    ----------
+    split
+        A tenth of the images each for ``val`` and ``test``, the rest for ``train``; none in two.
+    folder
+        The release, the folder it was unpacked in, or its ``pathfinder32`` or ``pathfinder128``.
+    resolution
+        Pixels of a side: 32 for Pathfinder, 128 for Path-X; the release also has 64 and 256.
+    contour_length
+        Dashes of a contour: 14 for the benchmark, 9 and 6 for easier images.
+    cache
+        Folder for a file of the decoded images of this split, read instead while the list of
+        images stays the same.  None: nothing is kept.
+    seed
+        Determines the split; 42 is the one of published S4 models.
+
+    Raises
+    ------
+    DataNotFoundError
+        If there are no images; the message says what to download.
+    FileFormatError
+        If a list or an image is damaged.
+    MissingLibraryError
+        If Pillow is not installed.
+    """
+    if split not in get_args(Split):
+        raise InvalidArgumentError(
+            f"split {split!r}; required: one of {', '.join(get_args(Split))}; choose one of them"
+        )
+    root = _find_images(Path(folder), resolution, contour_length)
+    lists = _find_lists(root)
+    samples = [sample for path in lists for sample in _read_list(path, root, resolution)]
+    chosen = [samples[place] for place in _places(len(samples), split, seed, root)]
+    digest = hashlib.sha256()
+    for path in lists:
+        digest.update(path.read_bytes())
+    tensors = cached_tensors(
+        None
+        if cache is None
+        else Path(cache) / f"pathfinder{resolution}_{contour_length}_{split}.safetensors",
+        {"lists": digest.hexdigest(), "split": split, "seed": seed, "version": 1},
+        lambda: _decode(chosen, resolution),
+    )
+    return ImageSequences(tensors["images"], tensors["labels"], MEAN, DEVIATION)
+
+
+def pillow_image() -> Any:
+    """Return the module that reads and writes PNG files."""
+    try:
+        return import_module("PIL.Image")
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"Pillow is not installed ({error}); required for PNG files; run "
+            "'pip install hydropress[training]'"
+        ) from error
+
+
+def _find_images(folder: Path, resolution: int, contour_length: int) -> Path:
+    """Return the folder that holds ``imgs`` and ``metadata``."""
+    name = f"pathfinder{resolution}"
+    subset = subset_folder(contour_length)
+    candidates = [folder / subset, *(folder / parent / name / subset for parent in _PARENTS)]
+    for candidate in candidates:
+        if (candidate / "metadata").is_dir():
+            return candidate
+    raise DataNotFoundError(
+        f"{folder} holds no {name}/{subset}/metadata; required: the files of the Long Range "
+        "Arena; download storage.googleapis.com/long-range-arena/lra_release.gz, unpack it with "
+        f"'tar -xf lra_release.gz -C {folder}' so that "
+        f"there is {folder / _PARENTS[-1] / name}, or write images of our own with "
+        "write_pathfinder"
+    )
+
+
+def _find_lists(root: Path) -> list[Path]:
+    """Return the files that list images, in the order of their numbers."""
+    lists = list((root / "metadata").glob("*.npy"))
+    if not lists:
+        raise DataNotFoundError(
+            f"{root / 'metadata'} holds no .npy file; required: lists of images and labels; "
+            f"{_DAMAGED}"
+        )
+    for path in lists:
+        if not path.stem.isdecimal():
+            raise FileFormatError(
+                f"{path}: a name that is no number; required: 0.npy, 1.npy and so on, which give "
+                "the order of the images; remove the file"
+            )
+    return sorted(lists, key=lambda path: int(path.stem))
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """Return the columns of each line; despite their name, the released lists are text."""
+    content = path.read_bytes()
+    try:
+        if content.startswith(_NPY_MAGIC):
+            table: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+            if table.ndim != 2 or table.dtype.kind not in "US":
+                raise ValueError(f"{table.dtype} of shape {table.shape}")
+            return table.astype(str).tolist()
+        return [line.split() for line in content.decode("ascii").splitlines()]
+    except (ValueError, OSError, EOFError) as error:
+        raise FileFormatError(
+            f"{path}: not a list of images ({error}); required: lines of text, or an array of "
+            f"strings with two axes; {_DAMAGED}"
+        ) from error
+
+
+def _read_list(path: Path, root: Path, resolution: int) -> list[_Sample]:
+    samples: list[_Sample] = []
+    for number, row in enumerate(_rows(path), 1):
+        if len(row) < 4 or row[3] not in ("0", "1"):
+            raise FileFormatError(
+                f"{path}, line {number}: {' '.join(row)!r}; required: a folder, a file, a number "
+                f"and a label of 0 or 1; {_DAMAGED}"
+            )
+        image = PurePosixPath(row[0]) / row[1]
+        if image.is_absolute() or ".." in image.parts:
+            raise FileFormatError(
+                f"{path}, line {number}: image {str(image)!r}; required: one below {root}; "
+                f"{_DAMAGED}"
+            )
+        if f"pathfinder{resolution}/{root.name}/{image}" != _EMPTY_IMAGE:
+            samples.append(_Sample(root / image, int(row[3])))
+    return samples
+
+
+def _places(count: int, split: Split, seed: int, root: Path) -> list[int]:
+    """Return which images belong to a split, in their order in it."""
+    held_out = int(HELD_OUT * count)
+    if held_out == 0:
+        raise FileFormatError(
+            f"{root}: {count} images; required: 10 or more, of which a tenth can be held out; "
+            f"{_DAMAGED}, or write more"
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    train = count - 2 * held_out
+    parts = {
+        "train": (0, train),
+        "val": (train, train + held_out),
+        "test": (train + held_out, None),
+    }
+    return order[slice(*parts[split])]
+
+
+def _decode(samples: list[_Sample], resolution: int) -> dict[str, Tensor]:
+    module = pillow_image()
+    images = np.empty((len(samples), resolution, resolution), np.uint8)
+    for place, sample in enumerate(samples):
+        images[place] = _decode_one(module, sample.image, resolution)
+    labels = torch.tensor([sample.label for sample in samples], dtype=torch.int64)
+    return {"images": torch.from_numpy(images), "labels": labels}
+
+
+def _decode_one(module: Any, path: Path, resolution: int) -> NDArray[np.uint8]:
+    try:
+        with module.open(path, formats=["PNG"]) as file:
+            # Before any pixel is decoded: a header may declare more than there is memory.
+            size = tuple(file.size)
+            grey = np.asarray(file.convert("L")) if size == (resolution, resolution) else None
+    except FileNotFoundError as error:
+        raise DataNotFoundError(
+            f"{path} not found; required: every image that the lists name; {_DAMAGED}"
+        ) from error
+    except (OSError, ValueError, SyntaxError, module.DecompressionBombError) as error:
+        raise FileFormatError(f"{path}: not a PNG image ({error}); {_DAMAGED}") from error
+    if grey is None:
+        raise FileFormatError(
+            f"{path}: {size[0]} x {size[1]} pixels; required: {resolution} x {resolution}; load it "
+            "with the resolution of its folder"
+        )
+    return grey
