@@ -69,6 +69,8 @@ def test_a_directory_holds_two_readable_files(tmp_path):
         "config": {
             "num_inputs": 1,
             "num_classes": 10,
+            "num_tokens": 0,
+            "pairs": False,
             "channels": 4,
             "num_layers": 2,
             "state_size": 8,
@@ -77,6 +79,7 @@ def test_a_directory_holds_two_readable_files(tmp_path):
             "bidirectional": False,
             "step_range": [0.001, 0.1],
             "norm": "pre",
+            "normalization": "layer",
             "pooling": "mean",
             "dropout": 0.1,
         },

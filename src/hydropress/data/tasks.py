@@ -12,12 +12,11 @@ from hydropress.data.lra.listops import NUM_TOKENS as LISTOPS_TOKENS
 from hydropress.data.lra.listops import load_listops
 from hydropress.data.lra.pathfinder import load_pathfinder
 from hydropress.data.lra.retrieval import load_retrieval
+from hydropress.data.lra.splits import Split
 from hydropress.data.lra.text import NUM_TOKENS as BYTE_TOKENS
 from hydropress.data.lra.text import load_text
 from hydropress.data.sequences import LabelledSequences
 from hydropress.errors import DataNotFoundError, InvalidArgumentError, UnknownNameError
-
-Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)

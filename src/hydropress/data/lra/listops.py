@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from hydropress.data.cache import cached_tensors
-from hydropress.data.lra.listops_generator import COUNTS, HEADER, Split, split_expressions
+from hydropress.data.lra.listops_generator import COUNTS, HEADER, split_expressions
 from hydropress.data.lra.listops_notation import END, OPERATORS, TOKENS, evaluate
+from hydropress.data.lra.splits import Split
 from hydropress.data.sequences import TokenSequences
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
 

@@ -21,15 +21,13 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hydropress.data.lra.listops_notation import DIGITS, TOKENS, parenthesised
+from hydropress.data.lra.splits import Split
 from hydropress.errors import InvalidArgumentError
-
-Split = Literal["train", "val", "test"]
 
 MAX_DEPTH = 10
 MAX_ARGUMENTS = 10

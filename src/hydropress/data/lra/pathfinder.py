@@ -9,9 +9,8 @@ read from the files of the Long Range Arena (Tay et al., 2021), whose images fol
 import hashlib
 import io
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +19,12 @@ from torch import Tensor
 
 from hydropress.data.cache import cached_tensors
 from hydropress.data.images import ImageSequences
+from hydropress.data.lra.files import optional_library
+from hydropress.data.lra.splits import Split, check_split
 from hydropress.errors import (
     DataNotFoundError,
     FileFormatError,
-    InvalidArgumentError,
-    MissingLibraryError,
 )
-
-Split = Literal["train", "val", "test"]
 
 MEAN, DEVIATION = 0.5, 0.5
 """As published S4 models are trained with: from -1 to 1, not the statistics of the images."""
@@ -90,10 +87,7 @@ def load_pathfinder(
     MissingLibraryError
         If Pillow is not installed.
     """
-    if split not in get_args(Split):
-        raise InvalidArgumentError(
-            f"split {split!r}; required: one of {', '.join(get_args(Split))}; choose one of them"
-        )
+    check_split(split)
     root = _find_images(Path(folder), resolution, contour_length)
     lists = _find_lists(root)
     samples = [sample for path in lists for sample in _read_list(path, root, resolution)]
@@ -109,17 +103,6 @@ def load_pathfinder(
         lambda: _decode(chosen, resolution),
     )
     return ImageSequences(tensors["images"], tensors["labels"], MEAN, DEVIATION)
-
-
-def pillow_image() -> Any:
-    """Return the module that reads and writes PNG files."""
-    try:
-        return import_module("PIL.Image")
-    except ImportError as error:
-        raise MissingLibraryError(
-            f"Pillow is not installed ({error}); required for PNG files; run "
-            "'pip install hydropress[training]'"
-        ) from error
 
 
 def _find_images(folder: Path, resolution: int, contour_length: int) -> Path:
@@ -211,7 +194,7 @@ def _places(count: int, split: Split, seed: int, root: Path) -> list[int]:
 
 
 def _decode(samples: list[_Sample], resolution: int) -> dict[str, Tensor]:
-    module = pillow_image()
+    module = optional_library("PIL.Image", "Pillow", "for PNG files")
     images = np.empty((len(samples), resolution, resolution), np.uint8)
     for place, sample in enumerate(samples):
         images[place] = _decode_one(module, sample.image, resolution)

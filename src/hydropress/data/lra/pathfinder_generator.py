@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from hydropress.data.images import ImageSequences
-from hydropress.data.lra.pathfinder import DEVIATION, MEAN, pillow_image, subset_folder
+from hydropress.data.lra.files import optional_library
+from hydropress.data.lra.pathfinder import DEVIATION, MEAN, subset_folder
 from hydropress.data.lra.pathfinder_geometry import (
     PATHFINDER,
     PathfinderConfig,
@@ -154,7 +155,7 @@ def _write_folder(
     path = root / "metadata" / f"{number}.npy"
     if path.is_file() and len(path.read_text(encoding="ascii").splitlines()) == count:
         return
-    module = pillow_image()
+    module = optional_library("PIL.Image", "Pillow", "for PNG files")
     images = root / "imgs" / str(number)
     images.mkdir(parents=True, exist_ok=True)
     data = generate_pathfinder(count, config, seed, first=first)
