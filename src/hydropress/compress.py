@@ -127,7 +127,8 @@ class _Steps:
 def _check_calibration(calibration: Tensor | None) -> None:
     if calibration is None:
         return
-    if calibration.ndim not in (2, 3) or len(calibration) < MINIMUM_CALIBRATION:
+    tokens = not calibration.is_floating_point()
+    if calibration.ndim not in (3, 3 - tokens) or len(calibration) < MINIMUM_CALIBRATION:
         raise InvalidArgumentError(
             f"calibration of shape {tuple(calibration.shape)}; required: (n, length, inputs), or "
             f"tokens (n, length), with n at least {MINIMUM_CALIBRATION}; a few dozen sequences "

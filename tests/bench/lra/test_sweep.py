@@ -32,7 +32,7 @@ SWEEP = SweepConfig(
     RECIPE,
     methods=("h2", "balanced", "hippo", "scratch"),
     orders=(4, 2),
-    seeds=2,
+    seeds=1,
     budgets=(0.5,),
     calibration=16,
 )
@@ -62,7 +62,7 @@ def finished(tmp_path_factory, data_folder) -> Sweep:
 def test_every_run_has_its_line(finished):
     lines = (finished.folder / RESULTS).read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    assert len(rows) == 2 * 4 * 2
+    assert len(rows) == 4 * 2
     assert [(row["seed"], row["method"], row["order"]) for row in rows[:3]] == [
         (0, "h2", 4),
         (0, "h2", 2),
@@ -103,7 +103,7 @@ def test_redrawn_keeps_all_but_the_dynamics():
 
 def test_another_configuration_is_another_experiment(finished, data_folder):
     other = Sweep(replace(SWEEP, rate=0.5), finished.folder, data_folder)
-    assert len(other.missing()) == 16
+    assert len(other.missing()) == 8
 
 
 def test_an_original_of_another_recipe_is_refused(finished):
@@ -129,7 +129,7 @@ def test_what_makes_no_experiment(changes, error, message):
 
 
 def test_names_of_runs_tell_them_apart():
-    runs = list(replace(SWEEP, budgets=(0.1, 0.25)).runs())
+    runs = list(replace(SWEEP, seeds=2, budgets=(0.1, 0.25)).runs())
     assert len({run.name for run in runs}) == len(runs) == 32
     assert Run(0, "h2", 4, 0.1).start == Run(0, "h2", 4, 0.25).start
 
@@ -176,7 +176,7 @@ def test_killed_in_training_reduction_and_recovery_it_ends_the_same(
         "originals/seed0/checkpoint.safetensors",
         "originals/seed0/decisions.safetensors",
         "recoveries/seed0-h2-order4-budget0.5/checkpoint.safetensors",
-        "starts/seed1-balanced-order4/start.json",
+        "starts/seed0-balanced-order2/start.json",
     )
     for pattern in patterns:
         assert killed_when(pattern, out, data_folder)
