@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hydropress.calibration.plan import Plan
 from hydropress.cli.app import app
-from hydropress.data.sources import held_out_images, open_images
+from hydropress.data.sources import held_out_sequences, open_data
 from hydropress.evaluation.evaluate import evaluate
 from hydropress.evaluation.metrics import largest_order
 from hydropress.models.checkpoint import load, save
@@ -125,8 +125,8 @@ def test_compress_until_the_accuracy_drops(place):
     states = [trial["states"] for trial in result["trials"]]
     assert 0 < len(states) <= 3 + math.log2(64)
     # The metric is the accuracy on training images; the rows show that on test images.
-    images = open_images(place / "data", "train")
-    held_out = held_out_images(images, 0, calibration=images, samples=16)
+    images = open_data(place / "data", "train")
+    held_out = held_out_sequences(images, 0, calibration=images, samples=16)
     assert len(held_out) == 48 - 16
     measured = [one["metric"] for one in result["trials"] if one["states"] == plan_of(place).budget]
     assert measured == [evaluate(load(place / "out"), held_out).accuracy]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hydropress.data.fashion_mnist import DEFAULT_FOLDER, MEAN, load_full, load_slice
-from hydropress.data.sources import calibration_sequences, open_images
+from hydropress.data.sources import calibration_sequences, open_data
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
 from tiny import tiny_arrays, write_idx_folder, write_slice
 
@@ -92,10 +92,10 @@ def test_slices_that_are_none_are_reported(tmp_path):
 
 
 def test_sources(tmp_path):
-    assert len(open_images("slice", "test")) == 2000
-    assert len(open_images(write_idx_folder(tmp_path), "train")) == 48
-    with pytest.raises(DataNotFoundError, match="'slice' or a folder"):
-        open_images(str(tmp_path / "nowhere"), "test")
+    assert len(open_data("slice", "test")) == 2000
+    assert len(open_data(write_idx_folder(tmp_path), "train")) == 48
+    with pytest.raises(DataNotFoundError, match="'slice', a folder of"):
+        open_data(str(tmp_path / "nowhere"), "test")
 
 
 def test_calibration_is_drawn_by_seed(tmp_path):

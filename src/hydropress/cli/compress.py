@@ -66,14 +66,17 @@ def compress_command(
     ] = None,
     calibration: Annotated[
         str,
-        typer.Option("--calibration", help="'slice' (shipped images), a folder, or 'none'."),
+        typer.Option(
+            "--calibration",
+            help="'slice' (shipped images), a folder of Fashion-MNIST, a task and its folder: "
+            "'text@2048:aclImdb', or 'none'.",
+        ),
     ] = "slice",
     data: Annotated[
         str | None,
         typer.Option(
             "--data",
-            help="Labelled images for --max-drop: 'slice' or a folder; as --calibration by "
-            "default.",
+            help="Labelled sequences for --max-drop, as for --calibration, which is the default.",
         ),
     ] = None,
     samples: Annotated[

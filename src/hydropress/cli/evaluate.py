@@ -13,7 +13,11 @@ def evaluate_command(
     model: Model,
     data: Annotated[
         str,
-        typer.Option("--data", help="'slice' (2,000 shipped test images) or a folder (10,000)."),
+        typer.Option(
+            "--data",
+            help="'slice' (2,000 shipped test images), a folder of Fashion-MNIST (10,000), or a "
+            "task and its folder: 'text@2048:aclImdb'.",
+        ),
     ] = "slice",
     reference: Annotated[
         str | None, typer.Option("--reference", help="Model whose decisions are compared.")
@@ -22,7 +26,7 @@ def evaluate_command(
 ) -> None:
     """Measure accuracy on test images, and agreement with another model."""
     from hydropress.data.shipped import find_model
-    from hydropress.data.sources import open_images
+    from hydropress.data.sources import open_data
     from hydropress.evaluation.evaluate import evaluate
     from hydropress.models.checkpoint import load
     from hydropress.training.process import keep_freed_memory
@@ -31,7 +35,7 @@ def evaluate_command(
     measured = load(find_model(model))
     other = None if reference is None else load(find_model(reference))
     with Bar("evaluate") as bar:
-        result = evaluate(measured, open_images(data, "test"), reference=other, progress=bar.update)
+        result = evaluate(measured, open_data(data, "test"), reference=other, progress=bar.update)
     if json:
         emit({"model": model, "reference": reference, "data": data, **result.to_dict()})
         return

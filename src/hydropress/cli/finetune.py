@@ -25,7 +25,12 @@ def finetune_command(
     model: Model,
     out: Out,
     data: Annotated[
-        str, typer.Option("--data", help="'slice' (4,096 shipped images) or a folder (60,000).")
+        str,
+        typer.Option(
+            "--data",
+            help="'slice' (4,096 shipped images), a folder of Fashion-MNIST (60,000), or a task "
+            "and its folder: 'text@2048:aclImdb'.",
+        ),
     ] = "slice",
     epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the data.")] = None,
     steps: Annotated[
@@ -53,7 +58,7 @@ def finetune_command(
 ) -> None:
     """Train a compressed model back to its accuracy. Can be interrupted and continued."""
     from hydropress.data.shipped import find_model
-    from hydropress.data.sources import open_images
+    from hydropress.data.sources import open_data
     from hydropress.errors import InvalidArgumentError
     from hydropress.models.checkpoint import load
     from hydropress.training.config import RecoveryConfig
@@ -75,7 +80,7 @@ def finetune_command(
         objective = Distillation(load(find_model(distill)))
     if match is not None:
         objective = LayerMatching(load(find_model(match)))
-    train, test = open_images(data, "train"), open_images(data, "test")
+    train, test = open_data(data, "train"), open_data(data, "test")
     config = RecoveryConfig.chosen(
         len(train), epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed
     )

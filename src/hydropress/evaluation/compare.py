@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from hydropress.compress import Compression
-from hydropress.data.images import ImageSequences
+from hydropress.data.sequences import LabelledSequences
 from hydropress.evaluation.metrics import Progress, accuracy, agreement, predict
 from hydropress.evaluation.records import result_row
 from hydropress.models.classifier import SequenceClassifier
@@ -25,7 +25,7 @@ class Comparison:
     def __init__(
         self,
         original: SequenceClassifier,
-        test: ImageSequences | None,
+        test: LabelledSequences | None,
         progress: Progress | None = None,
     ) -> None:
         self.original = original

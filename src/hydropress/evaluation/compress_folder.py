@@ -13,13 +13,13 @@ from torch import nn
 from hydropress.calibration.plan import Plan
 from hydropress.calibration.targets import Allocation, Metric
 from hydropress.compress import Progress, compress
-from hydropress.data.images import ImageSequences
+from hydropress.data.sequences import LabelledSequences
 from hydropress.data.shipped import find_model
 from hydropress.data.sources import (
     CALIBRATION_SAMPLES,
     calibration_sequences,
-    held_out_images,
-    open_images,
+    held_out_sequences,
+    open_data,
 )
 from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.compare import Comparison, summarize
@@ -83,7 +83,7 @@ def compress_to_folder(
     method
         Name of a registered method; if not given the plan's, or ``h2``.
     calibration
-        Data source as in :func:`~hydropress.data.sources.open_images`: training images to
+        Data source as in :func:`~hydropress.data.sources.open_data`: training images to
         calibrate on, test images to measure both models on.  Neither happens without.
     data
         Source of the labelled training images for ``max_drop``; that of the calibration if not
@@ -124,13 +124,13 @@ def compress_to_folder(
     images = sequences = test = None
     about = "no data"
     if calibration is not None:
-        images = open_images(calibration, "train")
+        images = open_data(calibration, "train")
         sequences = calibration_sequences(images, count, seed)
-        test = open_images(calibration, "test")
+        test = open_data(calibration, "test")
         about = f"{len(test):,} test images; calibrated on {count} training images"
     if max_drop is not None and source is not None:
-        held_out = held_out_images(
-            open_images(source, "train"), seed, calibration=images, samples=count
+        held_out = held_out_sequences(
+            open_data(source, "train"), seed, calibration=images, samples=count
         )
         metric = _accuracy_on(held_out)
         about += f"; drop of the accuracy measured on {len(held_out):,} other training images"
@@ -181,7 +181,7 @@ def compress_to_folder(
     return FolderCompression(summary, comparison.rows)
 
 
-def _accuracy_on(images: ImageSequences) -> Metric:
+def _accuracy_on(images: LabelledSequences) -> Metric:
     def measured(model: nn.Module) -> float:
         return accuracy(predict(model, images), images.labels)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hydropress.data.images import ImageSequences
+from hydropress.data.sequences import LabelledSequences
 from hydropress.evaluation.metrics import (
     Progress,
     accuracy,
@@ -60,7 +60,7 @@ class Evaluation:
 
 def evaluate(
     model: nn.Module,
-    data: ImageSequences,
+    data: LabelledSequences,
     *,
     reference: nn.Module | None = None,
     progress: Progress | None = None,
