@@ -11,6 +11,7 @@ from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.models.s4d import S4D
 from strategies import bank, build
+from tiny import tiny_model
 from tolerances import LAYER, STREAM
 
 CHANNELS = 4
@@ -233,3 +234,26 @@ def test_nothing_is_tied_to_the_cpu(make):
     if not layer.bidirectional:
         output, state = layer.step(signal[..., 0], layer.initial_state(2))
         assert output.device.type == state.device.type == "meta"
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_mixed_precision_does_not_reach_the_layer(bidirectional):
+    torch.manual_seed(0)
+    layer, signal = S4D(4, 16, bidirectional=bidirectional), torch.randn(2, 4, 60)
+    with torch.no_grad():
+        expected = layer(signal)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(layer(signal), expected)
+            half = layer(signal.bfloat16())
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, layer(signal.bfloat16().float()))
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_classifier_trains_in_mixed_precision(norm):
+    model = tiny_model(norm=norm)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(torch.randn(2, 30, 1)).sum().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert bool(torch.isfinite(parameter.grad).all())

@@ -1,6 +1,7 @@
 """What every linear SSM layer of this package does, whatever its parameters."""
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,13 @@ def require_positive_integer(name: str, value: object) -> None:
     """Raise :class:`InvalidArgumentError` unless it is one."""
     if not isinstance(value, int) or value < 1:
         raise InvalidArgumentError(f"{name}={value!r}; required: a positive integer")
+
+
+def _full_precision(device_type: str) -> AbstractContextManager[object]:
+    """Return a context without automatic mixed precision, which not every device has."""
+    if torch.amp.is_autocast_available(device_type):  # type: ignore[attr-defined]
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,23 @@ class LinearSSM(nn.Module):
             return bank.reshape(self.directions, self.channels)
 
     def forward(self, signal: Tensor) -> Tensor:
-        """Apply the layer to whole sequences, shape ``(..., H, L)`` in and out."""
+        """Apply the layer to whole sequences, shape ``(..., H, L)`` in and out.
+
+        Under automatic mixed precision too it computes in float32: poles near the boundary do not
+        survive less, and there are no transforms in half precision on a processor.
+        """
         if signal.ndim < 2 or signal.shape[-2] != self.channels:
             raise InvalidArgumentError(
                 f"signal of shape {tuple(signal.shape)}; required: (..., {self.channels}, length); "
                 "move the channels to the last axis but one"
             )
-        kernel = self.kernel(signal.shape[-1]).to(signal.dtype)
-        output = convolve(signal, kernel[0], kernel[1] if self.bidirectional else None)
-        output = torch.addcmul(output, signal, self.D[:, None])
-        return output if self.bias is None else output + self.bias[:, None]
+        if signal.dtype in (torch.bfloat16, torch.float16):
+            signal = signal.float()
+        with _full_precision(signal.device.type):
+            kernel = self.kernel(signal.shape[-1]).to(signal.dtype)
+            output = convolve(signal, kernel[0], kernel[1] if self.bidirectional else None)
+            output = torch.addcmul(output, signal, self.D[:, None])
+            return output if self.bias is None else output + self.bias[:, None]
 
     def require_causal(self) -> None:
         """Raise :class:`InvalidArgumentError` if the layer reads the future."""

@@ -267,9 +267,13 @@ def _train(run: _Run, objective: Objective, hardware: Hardware, shares: Shares) 
             loss, self.sum = self.sum, 0.0
             if trainer.world_size > 1:
                 loss = float(trainer.strategy.reduce(torch.tensor(loss), reduce_op="mean"))
-            module.log("loss", loss)
+            lines = len(run.history)
             if not run.after_step(loss, trainer.is_global_zero):
                 trainer.should_stop = True
+            for line in run.history[lines:]:
+                for logger in trainer.loggers:
+                    logger.log_metrics(line, run.done)
+                    logger.save()
 
     device = next(run.model.parameters()).device
     with _quiet():
