@@ -8,9 +8,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from hydropress.errors import FileFormatError
+from hydropress.errors import FileFormatError, InvalidArgumentError
 from hydropress.models.checkpoint import save_tensors, write_atomically
 from hydropress.training.run_folder import LOG
+
+BEST, SCORE = "best.safetensors", "accuracy"
 
 
 def _optimizer_tensors(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
@@ -89,3 +91,69 @@ def keep_log_until(folder: Path, step: int) -> float:
     if (folder / LOG).exists():
         write_atomically(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))
     return lines[-1]["seconds"] if lines else 0.0
+
+
+class BestEpoch:
+    """The weights of the epoch with the best validation accuracy, and whether to wait for more.
+
+    Parameters
+    ----------
+    model
+        Trained; :meth:`restore` writes to it.
+    patience
+        Epochs without a better one after which it is over; None: nothing is kept, it never is.
+    folder
+        Where the weights are kept for a run that is resumed; None: in memory only.
+    """
+
+    def __init__(self, model: nn.Module, patience: int | None, folder: Path | None) -> None:
+        self._model, self._patience = model, patience
+        self._path = None if folder is None else folder / BEST
+        self._scores: list[float] = []
+        self._weights: dict[str, Tensor] = {}
+
+    @property
+    def _place(self) -> int:
+        return max(range(len(self._scores)), key=self._scores.__getitem__)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the best epoch is as many epochs ago as there is patience."""
+        if self._patience is None or not self._scores:
+            return False
+        return len(self._scores) - 1 - self._place >= self._patience
+
+    def resume(self, log: list[dict[str, float]]) -> None:
+        """Take over the accuracies of a run that goes on, and its best weights."""
+        if self._patience is None:
+            return
+        self._scores = [line[SCORE] for line in log if SCORE in line]
+        if self._scores and self._path is not None and self._path.exists():
+            self._weights = load_file(self._path)
+
+    def add(self, line: dict[str, float], *, write: bool) -> None:
+        """Take note of an epoch's line in the log.
+
+        Parameters
+        ----------
+        write
+            Whether this process is the one that writes.
+        """
+        if self._patience is None:
+            return
+        if SCORE not in line:
+            raise InvalidArgumentError(
+                f"patience={self._patience} without a validation accuracy; required: data with a "
+                "validation split; leave it out, test data must not decide"
+            )
+        self._scores.append(line[SCORE])
+        if self._place == len(self._scores) - 1:
+            state = self._model.state_dict()
+            self._weights = {name: value.detach().clone() for name, value in state.items()}
+            if write and self._path is not None:
+                save_tensors(self._weights, self._path)
+
+    def restore(self) -> None:
+        """Give the model the best weights, if any are kept."""
+        if self._weights:
+            self._model.load_state_dict(self._weights)

@@ -32,6 +32,9 @@ class TrainingConfig:
     pool
         Batches that are put together by length out of a random pool of so many, so that there is
         less padding; 1: at random.
+    patience
+        Epochs without a better validation accuracy after which training ends; the weights of the
+        best epoch are then kept.  None: the whole schedule, and the last weights.
     workers
         Processes that prepare batches ahead of time; they change no number.
     """
@@ -47,6 +50,7 @@ class TrainingConfig:
     max_steps: int | None = None
     checkpoint_every: int = 200
     pool: int = 1
+    patience: int | None = None
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +61,7 @@ class TrainingConfig:
             "max_steps",
             "checkpoint_every",
             "pool",
+            "patience",
         )
         for name in at_least_one:
             value = getattr(self, name)

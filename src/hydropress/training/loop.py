@@ -23,7 +23,13 @@ from hydropress.data.sequences import Batch, LabelledSequences
 from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.outputs import CHECKPOINT, uninterrupted
 from hydropress.training.batches import Order, Shares, make_loader
-from hydropress.training.checkpoints import keep_log_until, restore_checkpoint, save_checkpoint
+from hydropress.training.checkpoints import (
+    BestEpoch,
+    keep_log_until,
+    read_log,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from hydropress.training.config import TrainingConfig
 from hydropress.training.hardware import Hardware, lightning
 from hydropress.training.objectives import CrossEntropy, Objective
@@ -136,9 +142,10 @@ def fit(
         details = {"training": asdict(config), "data": contents}
         match_run(folder, {"command": "fit", **(description or {}), **details})
         run.resume(folder)
-    if run.done < run.total:
+    if run.done < run.total and not run.best.is_over:
         run.progress, run.on_epoch, run.stop = progress, on_epoch, stop
         _train(run, objective or CrossEntropy(), hardware, shares)
+    run.best.restore()
     model.eval()
     return run.history
 
@@ -155,6 +162,7 @@ class _Run:
     ) -> None:
         self.model, self.data, self.config, self.folder = model, data, config, folder
         self.optimizer = make_optimizer(model, config)
+        self.best = BestEpoch(model, config.patience, folder)
         self.total = config.total_steps(len(data))
         self.history: list[dict[str, float]] = []
         self.done = 0
@@ -170,6 +178,7 @@ class _Run:
         if (folder / CHECKPOINT).exists():
             self.done = restore_checkpoint(folder / CHECKPOINT, self.model, self.optimizer)
         self._clock = time.monotonic() - keep_log_until(folder, self.done)
+        self.best.resume(read_log(folder))
 
     @property
     def scale(self) -> float:
@@ -210,6 +219,8 @@ class _Run:
             self._losses.clear()
             if end_of_epoch and self.on_epoch:
                 line |= self.on_epoch(self.done // per_epoch)
+            if end_of_epoch:
+                self.best.add(line, write=is_first)
             self.history.append(line)
             if self.folder and is_first:
                 with (self.folder / LOG).open("a", encoding="utf-8") as file:
@@ -218,7 +229,7 @@ class _Run:
         due = self.done % self.config.checkpoint_every == 0 or end_of_epoch or self.stopped
         if self.folder and due and is_first:
             self._save(self.folder / CHECKPOINT)
-        return not self.stopped
+        return not self.stopped and not self.best.is_over
 
     def _save(self, path: Path) -> None:
         with uninterrupted():

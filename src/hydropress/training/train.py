@@ -10,6 +10,7 @@ import torch
 
 from hydropress.data.sequences import LabelledSequences
 from hydropress.data.tasks import Source, default_cache, find_task
+from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.metrics import accuracy, predict
 from hydropress.evaluation.outputs import check_folder, uninterrupted
 from hydropress.evaluation.records import versions, write_json
@@ -94,7 +95,13 @@ def train_recipe(
         If the data are not there.
     """
     check_folder(folder, "train")
-    task, source = find_task(recipe.data), Source(data_folder, recipe.length, default_cache())
+    task = find_task(recipe.data)
+    if recipe.training.patience is not None and not task.has_validation:
+        raise InvalidArgumentError(
+            f"patience={recipe.training.patience} with {recipe.data!r}, which has no validation "
+            "split; required: none; leave it out, test data must not decide"
+        )
+    source = Source(data_folder, recipe.length, default_cache())
     train, test = task.load("train", source), task.load("test", source)
     validation = task.load("val", source) if task.has_validation else None
     torch.manual_seed(recipe.seed)
@@ -213,7 +220,10 @@ def _run(
     )
     last = (history or (read_log(folder) if folder else []) or [{}])[-1]
     steps = config.total_steps(len(data))
-    if last.get("step") != steps or (measured is not None and name not in last):
+    if config.patience is not None:
+        steps = int(last.get("step", steps))
+        last = {"seconds": last.get("seconds", 0.0), **measure(0)}
+    elif last.get("step") != steps or (measured is not None and name not in last):
         last = {"seconds": last.get("seconds", 0.0), **measure(0)}
     model.eval()
     if validation is not None and test is not None:
