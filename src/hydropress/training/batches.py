@@ -110,12 +110,18 @@ class _Batches(Dataset[Batch]):
     def __init__(self, data: LabelledSequences) -> None:
         self._data = data
 
-    def __getitem__(self, index: Tensor) -> Batch:
-        return self._data[index].batch()
+    def __getitem__(self, index: Tensor | list[int]) -> Batch:
+        return self._data[torch.as_tensor(index)].batch()
 
 
-def _same(batch: Any) -> Any:
+def unchanged(batch: Any) -> Any:
+    """Return a batch, which has been put together already."""
     return batch
+
+
+def batch_dataset(data: LabelledSequences) -> Dataset[Batch]:
+    """Return data for a loader whose indices are those of whole batches."""
+    return _Batches(data)
 
 
 def make_loader(data: LabelledSequences, order: Order, workers: int = 0) -> DataLoader[Batch]:
@@ -129,10 +135,10 @@ def make_loader(data: LabelledSequences, order: Order, workers: int = 0) -> Data
     # Of its own, so that the loader takes nothing from the random numbers of the dropout.
     generator = torch.Generator().manual_seed(0)
     return DataLoader(
-        _Batches(data),
+        batch_dataset(data),
         sampler=order,
         batch_size=None,
-        collate_fn=_same,
+        collate_fn=unchanged,
         num_workers=workers,
         generator=generator,
     )
