@@ -47,6 +47,10 @@ def test_one_command_one_line_a_run_one_report(place):
     report = Path(result["report"]).read_text()
     assert report.startswith("<!DOCTYPE html>")
     assert "Modal" in report
+    # The report is drawn again from the lines alone.
+    Path(result["report"]).unlink()
+    run("report", "out")
+    assert Path(result["report"]).read_text() == report
     # Again: nothing is left to do, and the other words say the same.
     shown = run(*SWEEP, *few).stdout
     assert "4 runs" in shown
