@@ -199,7 +199,7 @@ def test_seed_of_training_overrides_the_recipe(place):
     [
         (("inspect", "nowhere"), "'nowhere' is not a directory"),
         (("evaluate", "data"), "holds no config.json"),
-        (("evaluate", "model", "--data", "nowhere"), "'slice' or a folder"),
+        (("evaluate", "model", "--data", "nowhere"), "'slice', a folder of"),
         ((*COMPRESS, "--out", "out"), "exactly one of"),
         ((*COMPRESS, "--out", "out", "--ratio", "0.5", "--order", "2"), "exactly one of"),
         ((*COMPRESS, "--out", "out", "--ratio", "2"), "ratio=2.0; required"),
@@ -208,8 +208,8 @@ def test_seed_of_training_overrides_the_recipe(place):
         ((*COMPRESS, "--out", "out", "--max-drop", "-1%"), "max_drop='-1%'; required"),
         ((*COMPRESS, "--out", "out", "--max-drop", "1%", "--order", "2"), "exactly one of"),
         ((*COMPRESS, "--out", "out", "--order", "2", "--data", "data"), "without max_drop"),
-        ((*COMPRESS, "--out", "out", "--max-drop", "1%", "--data", "no"), "'slice' or a folder"),
-        ((*COMPRESS[:-1], "48", "--out", "out", "--max-drop", "1%"), "no image of 48 is left"),
+        ((*COMPRESS, "--out", "out", "--max-drop", "1%", "--data", "no"), "'slice', a folder of"),
+        ((*COMPRESS[:-1], "48", "--out", "out", "--max-drop", "1%"), "no sequence of 48 is left"),
         (
             ("compress", "model", "--calibration", "none", "--max-drop", "1%", "--out", "out"),
             "without data; required: labelled",
