@@ -101,6 +101,25 @@ def test_redrawn_keeps_all_but_the_dynamics():
     assert not torch.equal(other["blocks.0.ssm.C"], after["blocks.0.ssm.C"])
 
 
+def test_of_lines_alone_the_rest_is_done(tmp_path, finished, data_folder):
+    out = tmp_path / "out"
+    out.mkdir()
+    lines = (finished.folder / RESULTS).read_text().splitlines(keepends=True)
+    (out / RESULTS).write_text("".join(lines[:-1]))
+    sweep = Sweep(SWEEP, out, data_folder, finished.folder / "originals")
+    assert [run.name for run in sweep.missing()] == ["seed0-scratch-order2-budget0.5"]
+    sweep.perform(sweep.missing(), ignore)
+    assert (out / RESULTS).read_text() == "".join(lines)
+
+
+def test_a_line_that_is_none_is_named(tmp_path, data_folder):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / RESULTS).write_text('{"seed": 0, "method": "h2", "order": 2, "budget": 0.5}\n{"se')
+    with pytest.raises(FileFormatError, match="line 2: not a run"):
+        Sweep(SWEEP, out, data_folder)
+
+
 def test_another_configuration_is_another_experiment(finished, data_folder):
     other = Sweep(replace(SWEEP, rate=0.5), finished.folder, data_folder)
     assert len(other.missing()) == 8

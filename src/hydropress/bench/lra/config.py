@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Any, Literal, get_args
 
 from hydropress.errors import InvalidArgumentError
@@ -53,6 +54,7 @@ class SweepConfig:
     rate: float = 0.75
 
     def __post_init__(self) -> None:
+        import_module("hydropress.reduction.reduce")  # which registers the methods
         for method in self.methods:
             if method not in (HIPPO, SCRATCH):
                 get_method(method)

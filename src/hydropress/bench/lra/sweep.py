@@ -9,8 +9,8 @@ from typing import Any, Literal
 from hydropress.bench.lra.config import Run, SweepConfig
 from hydropress.bench.lra.originals import Data, Original, read_original, train_original
 from hydropress.bench.lra.single import perform
-from hydropress.errors import MissingLibraryError
-from hydropress.evaluation.outputs import check_folder, write_run
+from hydropress.errors import FileFormatError, MissingLibraryError
+from hydropress.evaluation.outputs import RUN, check_folder, write_run
 from hydropress.evaluation.records import read_json, write_json
 from hydropress.models.checkpoint import write_atomically
 from hydropress.training.loop import Progress
@@ -23,6 +23,33 @@ Step = Callable[[str], Progress]
 """From the title of a piece of work to what is told how far it is."""
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file of results; none if there is none.
+
+    Raises
+    ------
+    FileFormatError
+        If a line is not one of an experiment.
+    """
+    rows: list[dict[str, Any]] = []
+    if path.is_file():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                rows.append(json.loads(line))
+                run_of(rows[-1])
+            except (ValueError, KeyError, TypeError) as error:
+                raise FileFormatError(
+                    f"{path}, line {number}: not a run ({error}); required: what this command "
+                    "wrote; delete the line, and the run is made again"
+                ) from error
+    return rows
+
+
+def run_of(row: dict[str, Any]) -> Run:
+    """Return which run a line is of."""
+    return Run(row["seed"], row["method"], row["order"], row["budget"])
+
+
 class Sweep:
     """An experiment in its folder.
 
@@ -32,7 +59,8 @@ class Sweep:
         What it consists of.
     folder
         Receives ``rows/``, one file a run, ``results.jsonl``, which holds them all in order, and
-        what is needed to go on after a kill.
+        what is needed to go on after a kill.  Of a folder that holds nothing but an earlier
+        ``results.jsonl`` the runs in it are not repeated.
     data_folder
         Of the task's data; None for its own.
     originals
@@ -46,7 +74,11 @@ class Sweep:
         data_folder: Path | None = None,
         originals: Path | None = None,
     ) -> None:
+        known = read_lines(folder / RESULTS)
+        if known and not (folder / RUN).exists():
+            write_run(folder, {"command": COMMAND})
         check_folder(folder, COMMAND)
+        self._known = {run_of(row).name: row for row in known}
         self.config, self.folder, self._data_folder = config, folder, data_folder
         self._originals = folder / "originals" if originals is None else originals
         self._data: Data | None = None
@@ -69,10 +101,8 @@ class Sweep:
 
     def _row(self, run: Run) -> dict[str, Any] | None:
         path = self._path(run)
-        if not path.is_file():
-            return None
-        row = read_json(path)
-        return row if row.get("config") == self.config.digest() else None
+        row = read_json(path) if path.is_file() else self._known.get(run.name)
+        return row if row is not None and row.get("config") == self.config.digest() else None
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the lines that there are, in the order of the runs."""
