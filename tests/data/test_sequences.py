@@ -69,9 +69,9 @@ def test_samples_lose_the_padding_that_all_share():
 def test_what_a_model_is_called_with():
     inputs, labels = torch.zeros(5, 2), torch.arange(5)
     assert len(Batch(inputs, None, labels).arguments) == 1
-    pieces = Batch(inputs, labels + 1, labels).split(2)
-    assert [len(piece) for piece in pieces] == [2, 2, 1]
-    assert pieces[2].arguments[1].tolist() == [5]
+    both = Batch(inputs, labels + 1, labels).arguments
+    assert both[0] is inputs
+    assert both[1].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_every_kind_is_labelled_sequences():

@@ -90,6 +90,12 @@ def test_what_is_no_source_lists_what_there_is(source):
         open_data(source, "train")
 
 
+@pytest.mark.parametrize("source", ["fashion-mnist@100", "image@100:cifar10"])
+def test_a_length_where_all_have_one_is_refused(source):
+    with pytest.raises(InvalidArgumentError, match="all of one length"):
+        open_data(source, "test")
+
+
 def test_a_task_without_its_folder_says_so():
     with pytest.raises(DataNotFoundError, match="aclImdb"):
         open_data("text", "train")

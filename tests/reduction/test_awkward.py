@@ -58,9 +58,9 @@ def true_error(full: ModalSystem, small: ModalSystem, horizon: float | None) -> 
 
 
 def phase_rounding(full: ModalSystem) -> float:
-    """What a change of phases by a rounding or two changes of the slowest mode, relatively."""
-    largest = float(full.exponents.abs().max())
-    return 4 * torch.finfo(torch.float64).eps * largest / float(full.decay.min())
+    """What a change of its phase by a rounding or two changes of a mode, relatively."""
+    worst = float((full.exponents.abs() / full.decay).max())
+    return 4 * torch.finfo(torch.float64).eps * worst
 
 
 def assert_sound(full: ModalSystem, order: int, result: Reduction, horizon: float | None) -> None:

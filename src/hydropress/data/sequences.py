@@ -44,17 +44,6 @@ class Batch:
         lengths = None if self.lengths is None else self.lengths.to(device)
         return Batch(self.inputs.to(device), lengths, self.labels.to(device))
 
-    def split(self, size: int) -> "list[Batch]":
-        """Return parts of at most so many sequences."""
-        return [
-            Batch(
-                self.inputs[start : start + size],
-                None if self.lengths is None else self.lengths[start : start + size],
-                self.labels[start : start + size],
-            )
-            for start in range(0, len(self), size)
-        ]
-
 
 @runtime_checkable
 class LabelledSequences(Protocol):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,8 +46,8 @@ class Task:
     ----------
     title
         For people.
-    load
-        From a split and a source to the data.
+    loader
+        From a split and a source, whose length is set if the task has one, to the data.
     num_classes, num_inputs, num_tokens, pairs
         As in :class:`~hydropress.models.classifier.ClassifierConfig`.
     length
@@ -57,13 +57,33 @@ class Task:
     """
 
     title: str
-    load: Callable[[Split, Source], LabelledSequences]
+    loader: Callable[[Split, Source], LabelledSequences]
     num_classes: int
     num_inputs: int = 1
     num_tokens: int = 0
     pairs: bool = False
     length: int | None = None
     has_validation: bool = True
+
+    def load(self, split: Split, source: Source) -> LabelledSequences:
+        """Read a split.
+
+        Raises
+        ------
+        DataNotFoundError
+            If the data are not there.
+        FileFormatError
+            If they are not what they should be.
+        InvalidArgumentError
+            If there is no such split, or a length is given where all sequences have one.
+        """
+        if self.length is None and source.length is not None:
+            raise InvalidArgumentError(
+                f"length {source.length} for {self.title}; required: none, its sequences are all "
+                "of one length; leave it out"
+            )
+        length = self.length if source.length is None else source.length
+        return self.loader(split, replace(source, length=length))
 
 
 def default_cache() -> Path:
@@ -87,23 +107,20 @@ def _fashion_mnist(split: Split, source: Source) -> LabelledSequences:
 
 
 def _listops(split: Split, source: Source) -> LabelledSequences:
-    length = source.length or TASKS["listops"].length
-    assert length is not None
-    return load_listops(split, source.folder, cache=source.cache, max_length=length)
+    assert source.length is not None
+    return load_listops(split, source.folder, cache=source.cache, max_length=source.length)
 
 
 def _text(split: Split, source: Source) -> LabelledSequences:
-    length = source.length or TASKS["text"].length
-    assert length is not None
+    assert source.length is not None
     folder = _folder(source, "the Large Movie Review Dataset (aclImdb)")
-    return load_text(split, folder, cache=source.cache, max_length=length)
+    return load_text(split, folder, cache=source.cache, max_length=source.length)
 
 
 def _retrieval(split: Split, source: Source) -> LabelledSequences:
-    length = source.length or TASKS["retrieval"].length
-    assert length is not None
+    assert source.length is not None
     folder = _folder(source, "the release of Long Range Arena (lra_release)")
-    return load_retrieval(split, folder, cache=source.cache, max_length=length)
+    return load_retrieval(split, folder, cache=source.cache, max_length=source.length)
 
 
 def _image(split: Split, source: Source) -> LabelledSequences:

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +304,7 @@ def _train(run: _Run, objective: Objective, hardware: Hardware, shares: Shares) 
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-        mine = Shares(shares.processes, trainer.global_rank, shares.local, shares.micro)
+        mine = replace(shares, rank=trainer.global_rank)
         order = Order(len(run.data), run.config, run.done, mine, run.data.lengths)
         trainer.fit(Task(), make_loader(run.data, order, run.config.workers))
     run.model.to(device)

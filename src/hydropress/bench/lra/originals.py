@@ -17,7 +17,7 @@ from hydropress.evaluation.records import read_json
 from hydropress.models.checkpoint import load
 from hydropress.models.classifier import SequenceClassifier
 from hydropress.training.loop import Progress
-from hydropress.training.run_folder import fingerprint
+from hydropress.training.run_folder import IRRELEVANT, fingerprint
 from hydropress.training.train import MODEL, TRAINING, train_recipe
 
 
@@ -111,7 +111,7 @@ def _differences(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
         differing += [
             f"{section}.{name}"
             for name, value in wanted[section].items()
-            if name not in ("checkpoint_every", "workers")
+            if f"{section}.{name}" not in IRRELEVANT
             and there.get(section, {}).get(name, value) != value
         ]
     return differing + [

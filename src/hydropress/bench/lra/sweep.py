@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hydropress.bench.lra.config import Run, SweepConfig
 from hydropress.bench.lra.originals import Data, Original, read_original, train_original
@@ -18,7 +18,6 @@ from hydropress.training.loop import Progress
 COMMAND = "bench lra"
 RESULTS = "results.jsonl"
 
-Launcher = Literal["here", "submitit"]
 Step = Callable[[str], Progress]
 """From the title of a piece of work to what is told how far it is."""
 
