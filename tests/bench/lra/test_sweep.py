@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,8 +80,9 @@ def test_a_line_is_what_its_models_do(finished):
     row = next(row for row in finished.rows() if row["method"] == "balanced" and row["order"] == 2)
     folder, test = finished.folder, finished.data.test
     original = load(folder / "originals" / "seed0" / "model")
-    start = load(folder / "starts" / "seed0-balanced-order2" / "start")
-    end = load(folder / "recoveries" / "seed0-balanced-order2-budget0.5" / "model")
+    work = folder / SWEEP.digest()
+    start = load(work / "starts" / "seed0-balanced-order2" / "start")
+    end = load(work / "recoveries" / "seed0-balanced-order2-budget0.5" / "model")
     decisions = [predict(model, test) for model in (original, start, end)]
     assert row["accuracy_original"] == accuracy(decisions[0], test.labels)
     assert row["accuracy_compressed"] == accuracy(decisions[1], test.labels)
@@ -120,9 +122,21 @@ def test_a_line_that_is_none_is_named(tmp_path, data_folder):
         Sweep(SWEEP, out, data_folder)
 
 
-def test_another_configuration_is_another_experiment(finished, data_folder):
-    other = Sweep(replace(SWEEP, rate=0.5), finished.folder, data_folder)
-    assert len(other.missing()) == 8
+def test_another_configuration_is_another_experiment(tmp_path, finished, data_folder):
+    out = tmp_path / "out"
+    shutil.copytree(finished.folder, out)
+    few = replace(SWEEP, methods=("h2",), orders=(2,))
+    for changes in ({"rate": 0.5}, {"calibration": 24}):
+        changed = Sweep(replace(few, **changes), out, data_folder)
+        assert len(changed.missing()) == 1
+        changed.perform(changed.missing(), ignore)
+        alone = Sweep(
+            replace(few, **changes), tmp_path / str(changes), data_folder, out / "originals"
+        )
+        alone.perform(alone.missing(), ignore)
+        assert changed.rows() == alone.rows()
+    # What was there before is there still.
+    assert not Sweep(SWEEP, out, data_folder).missing()
 
 
 def test_an_original_of_another_recipe_is_refused(finished):
@@ -194,8 +208,8 @@ def test_killed_in_training_reduction_and_recovery_it_ends_the_same(
     patterns = (
         "originals/seed0/checkpoint.safetensors",
         "originals/seed0/decisions.safetensors",
-        "recoveries/seed0-h2-order4-budget0.5/checkpoint.safetensors",
-        "starts/seed0-balanced-order2/start.json",
+        "*/recoveries/seed0-h2-order4-budget0.5/checkpoint.safetensors",
+        "*/starts/seed0-balanced-order2/start.json",
     )
     for pattern in patterns:
         assert killed_when(pattern, out, data_folder)

@@ -47,8 +47,8 @@ def perform(
     Parameters
     ----------
     folder
-        The experiment's: reduced models and checkpoints of the recovery go there, so that a run
-        that was killed goes on where it was.
+        Of this configuration: reduced models and checkpoints of the recovery go there, so that a
+        run that was killed goes on where it was.
     """
     test = data.test
     start, before = _start(run, config, original, data, folder / "starts" / run.start)

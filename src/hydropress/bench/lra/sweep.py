@@ -57,9 +57,9 @@ class Sweep:
     config
         What it consists of.
     folder
-        Receives ``rows/``, one file a run, ``results.jsonl``, which holds them all in order, and
-        what is needed to go on after a kill.  Of a folder that holds nothing but an earlier
-        ``results.jsonl`` the runs in it are not repeated.
+        Receives ``results.jsonl``, all runs in order, and a folder named by the configuration's
+        digest: ``rows/``, one file a run, and what is needed to go on after a kill.  Of a folder
+        that holds nothing but an earlier ``results.jsonl`` the runs in it are not repeated.
     data_folder
         Of the task's data; None for its own.
     originals
@@ -79,6 +79,8 @@ class Sweep:
         check_folder(folder, COMMAND)
         self._known = {run_of(row).name: row for row in known}
         self.config, self.folder, self._data_folder = config, folder, data_folder
+        # What another configuration has made must not be taken for this one's.
+        self._work = folder / config.digest()
         self._originals = folder / "originals" if originals is None else originals
         self._data: Data | None = None
         self._original: tuple[int, Original] | None = None
@@ -96,7 +98,7 @@ class Sweep:
         return [run for run in self.config.runs() if self._row(run) is None]
 
     def _path(self, run: Run) -> Path:
-        return self.folder / "rows" / f"{run.name}.json"
+        return self._work / "rows" / f"{run.name}.json"
 
     def _row(self, run: Run) -> dict[str, Any] | None:
         path = self._path(run)
@@ -136,7 +138,7 @@ class Sweep:
         for run in runs:
             original = self.original(run.seed, step)
             row = perform(
-                run, self.config, original, self.data, self.folder, progress=step(run.name)
+                run, self.config, original, self.data, self._work, progress=step(run.name)
             )
             self._path(run).parent.mkdir(parents=True, exist_ok=True)
             write_json(self._path(run), row)
