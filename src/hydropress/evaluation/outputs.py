@@ -64,7 +64,8 @@ def check_folder(folder: Path, command: str) -> None:
         raise InvalidArgumentError(
             f"output {str(folder)!r} is a file; required: a folder; choose another name"
         )
-    if not any(folder.iterdir()):
+    # A kill while run.json was written leaves this and nothing else.
+    if all(entry.name == f"{RUN}.tmp" for entry in folder.iterdir()):
         return
     if (folder / RUN).is_file():
         owner = read_json(folder / RUN).get("command")
