@@ -68,7 +68,13 @@ def test_it_is_the_best_of_the_weighted_matrices_written_out(order):
             peak = max(0.0, 1 / (2 * gamma) - 1)
             scale = math.sqrt((peak + 1) * math.exp(-2 * gamma * peak))
             found.append(tail(dense_values(system, damping / scale, damping / scale), order))
-        assert float(lower_bound(system, order)) == pytest.approx(max(found), rel=2e-6)
+        bound = float(lower_bound(system, order))
+        if system is scalar and order in (1, 2):
+            # There all models of order two are searched, which tells more (``test_order_two.py``).
+            assert bound >= max(found) * (1 - 2e-6)
+            assert order == 1 or bound > 1.3 * max(found)
+        else:
+            assert bound == pytest.approx(max(found), rel=2e-6)
 
 
 @pytest.mark.parametrize("time", TIMES)
