@@ -47,8 +47,8 @@ FEW, VERY_FEW, IRKA_STEPS = 64, 8, 20
 """Systems that are compared with what BT and IRKA find, those that cost little whatever is done
 with them, and IRKA's steps on more than the former."""
 SLACK = 0.01
-"""What the search at order two leaves open.  Its best model is then much nearer, and in the basin of
-the optimum: with 0.03, one of 2,048 channels came from another basin (measured)."""
+"""What the search at order two leaves open.  Its best model is then much nearer, in the basin of the
+optimum: with 0.03, one of 2,048 channels came from another basin (measured)."""
 
 
 def _is_compared(problem: Problem[SISOSystem]) -> bool:
@@ -257,11 +257,13 @@ def h2_method(problem: Problem[S]) -> list[Outcome[S]]:
     A global search places the poles, a descent polishes every addition.  At order two, scalar, in
     the plain H² metric, it is a branch and bound over all models
     (:mod:`hydropress.reduction.order_two`): none has an error smaller than the one found by more
-    than 1 %, before the descent; ``lower_bound`` of the certificate is within 0.1 %.  MIMO systems, and scalar
-    ones in banks of up to 64, are in the end compared with BT's and, if there is no weight, with
-    IRKA's by errors in which nothing cancels (:mod:`hydropress.reduction.closest`): the result is
-    never worse in the problem's metric.  Larger banks start from BT's systems to four digits and,
-    beyond order 2, from a few of IRKA's steps.
+    than 1 %, before the descent; ``lower_bound`` of the certificate is within 0.1 %.
+
+    MIMO systems, and scalar ones in banks of up to 64, are in the end compared with BT's and, if
+    there is no weight, with IRKA's by errors in which nothing cancels
+    (:mod:`hydropress.reduction.closest`): the result is never worse in the problem's metric.
+    Larger banks start from BT's systems to four digits and, beyond order 2, from a few of IRKA's
+    steps.
 
     Banks of scalar systems go through :mod:`hydropress.reduction.search` and a damped Newton
     descent (:mod:`hydropress.reduction.descent`), with the unweighted optimum among the starts of a
