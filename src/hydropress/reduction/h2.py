@@ -47,8 +47,8 @@ FEW, VERY_FEW, IRKA_STEPS = 64, 8, 20
 """Systems that are compared with what BT and IRKA find, those that cost little whatever is done
 with them, and IRKA's steps on more than the former."""
 SLACK = 0.01
-"""What the search at order two leaves open.  Its best model is then much nearer, in the basin of the
-optimum: with 0.03, one of 2,048 channels came from another basin (measured)."""
+"""What the search at order two leaves open.  Its best model is then much nearer and in the basin
+of the optimum; with 0.03, one of 2,048 channels came from another basin (measured)."""
 
 
 def _is_compared(problem: Problem[SISOSystem]) -> bool:
