@@ -1,0 +1,217 @@
+"""S5 layers of i404788/s5-pytorch (on PyPI: s5-pytorch), ``s5/s5_model.py``.
+
+``S5SSM`` holds ``Lambda`` (P,) complex, ``B`` (P, H, 2) as real pairs, ``C`` (H, P) complex, or
+(H, 2P) if it reads both ways, ``D`` (H,) and ``log_step`` (P,), and computes on (L, H); ``S5`` maps
+it over a batch and is found as one with it.  All P states are free complex ones:
+
+- y = Re(C x) + D u, so a state is half a conjugate pair, and the layer has 2P real states;
+- Λ and B are discretised with a step of each state's own, by zero-order hold or the bilinear rule,
+  whichever function ``discretize`` is; Lambda is not clipped;
+- ``degree`` d raises the discrete B, entry by entry, to its power d; a written layer has it in B
+  and degree 1;
+- both directions share Λ and B and count the present sample; read, the second starts one sample
+  ahead and D has what that leaves out;
+- ``step_scale`` is read as 1.
+
+A written layer is of the same class with fewer states; where D is no longer diagonal or there is a
+bias, ``seq`` is an :class:`ExtendedS5` around it.  Two directions reduced apart have poles of their
+own, which the class cannot hold: they become a :class:`ChannelsLastS5`.
+
+Notes
+-----
+The class forms (e^{λΔ} - 1) / λ in single precision, which costs log10(1/|λΔ|) of its seven
+digits, in the original as in what is written; it is read without that loss.
+"""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hydropress.errors import InvalidArgumentError
+from hydropress.models.adapters.cores import (
+    ChannelsLastCore,
+    ExtendedCore,
+    extended,
+    refuse_state,
+    require_unit_scale,
+)
+from hydropress.models.adapters.protocol import LinearPart, Tap
+from hydropress.models.adapters.s5_matrices import RULES, Rule, S5Matrices
+from hydropress.models.layer import LinearSSM
+from hydropress.systems.modal import MIMOSystem
+
+PARAMETERS = frozenset({"Lambda", "B", "C", "D", "log_step"})
+
+
+class ExtendedS5(ExtendedCore):
+    """An ``S5SSM`` with a bias or a full feedthrough, also when it is stepped by hand."""
+
+    def forward_rnn(self, signal: Tensor, *arguments: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        """Advance by one sample, as the original's method does."""
+        output, state = self.core.forward_rnn(signal, *arguments, **options)
+        return self.extend(output, signal), state
+
+
+class ChannelsLastS5(ChannelsLastCore):
+    """A layer of ours called as ``S5`` or ``S5SSM`` of two directions is, without a state."""
+
+    def forward(
+        self,
+        signal: Tensor,
+        step_scale: float | Tensor = 1.0,
+        state: Tensor | None = None,
+        return_state: bool = False,
+    ) -> Tensor:
+        """Apply the layer to ``(L, H)`` or ``(batch, L, H)``."""
+        if state is not None or return_state:
+            raise refuse_state("state" if state is not None else "return_state=True")
+        require_unit_scale(step_scale)
+        return self.apply_layer(signal)
+
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
+        """Refuse, as there is none."""
+        raise refuse_state("initial_state()")
+
+
+class S5PyTorch:
+    """``S5`` and ``S5SSM`` of s5-pytorch."""
+
+    name = "s5-pytorch"
+    channels_last = True
+
+    def find(self, model: nn.Module) -> list[str]:
+        found: list[str] = []
+        for name, module in model.named_modules():
+            inside = any(outer == "" or name.startswith(outer + ".") for outer in found)
+            if not inside and _holder(module) is not None:
+                found.append(name)
+        return found
+
+    def read(self, module: nn.Module) -> LinearPart:
+        holder = _required(module)
+        core = _core(holder)
+        matrices, rule = _matrices(core), _rule(core)
+        system = matrices.system(rule, 1.0)
+        bias = None
+        if isinstance(holder, ExtendedCore):
+            bias = None if holder.bias is None else holder.bias.detach()
+            if holder.feedthrough is not None:
+                D = system.D.clone()
+                D[0] += holder.feedthrough.detach().double()
+                system = replace(system, D=D)
+        return LinearPart(system, bias, matrices.scale.expand(len(matrices.C)))
+
+    def write(self, module: nn.Module, layer: LinearSSM) -> nn.Module:
+        if layer.bidirectional:
+            return ChannelsLastS5(layer)
+        holder = _required(module)
+        system = layer.system()
+        assert isinstance(system, MIMOSystem)
+        core = copy.deepcopy(_core(holder))
+        matrices = _matrices(core)
+        smaller = matrices.of_system(system, _rule(core), 1.0)
+        _put(core, smaller)
+        feedthrough = None
+        if layer.feedthrough().ndim == 2:
+            full = system.D[0]
+            feedthrough = (full - torch.diag(torch.diagonal(full))).to(core.D)
+        written = extended(core, feedthrough, layer, ExtendedS5)
+        if module is holder:
+            return written
+        whole = _without_core(module)
+        whole.seq = written
+        return whole
+
+    def tap(self, module: nn.Module) -> Tap:
+        return Tap(module)
+
+
+def _holder(module: nn.Module) -> nn.Module | None:
+    """Return what of a module is or extends an ``S5SSM``: itself, or ``seq`` of an ``S5``."""
+    if type(module).__name__ == "S5" and isinstance(getattr(module, "seq", None), nn.Module):
+        module = module.seq
+    return module if _is_core(_core(module)) else None
+
+
+def _required(module: nn.Module) -> nn.Module:
+    holder = _holder(module)
+    if holder is None:
+        raise InvalidArgumentError(
+            f"a {type(module).__name__}; required: an S5 or S5SSM of s5-pytorch with parameters "
+            f"{', '.join(sorted(PARAMETERS))}; ask find() for those of a model"
+        )
+    return holder
+
+
+def _core(holder: nn.Module) -> nn.Module:
+    return holder.core if isinstance(holder, ExtendedS5) else holder
+
+
+def _is_core(module: nn.Module) -> bool:
+    own = dict(module.named_parameters(recurse=False))
+    if type(module).__name__ != "S5SSM" or set(own) != PARAMETERS:
+        return False
+    states, channels = own["Lambda"].numel(), own["D"].numel()
+    directions = 2 if getattr(module, "bidir", False) else 1
+    return (
+        own["Lambda"].shape == (states,)
+        and own["B"].shape == (states, channels, 2)
+        and own["C"].shape == (channels, directions * states)
+        and own["log_step"].shape == (states,)
+    )
+
+
+def _rule(core: nn.Module) -> Rule:
+    """Return the rule that a layer's ``discretize`` follows, told by the function's name."""
+    name = getattr(core.discretize, "__name__", "").removeprefix("discretize_")
+    if name not in RULES:
+        raise InvalidArgumentError(
+            f"an S5SSM that discretises by {name or core.discretize!r}; required: "
+            f"{' or '.join(RULES)}; use one of s5-pytorch's own functions"
+        )
+    return RULES[name]
+
+
+def _matrices(core: nn.Module) -> S5Matrices:
+    """Return a layer's matrices, with the power of B in B."""
+    if core.liquid:
+        raise InvalidArgumentError(
+            "an S5SSM with liquid=True, whose poles move with its input; required: a "
+            "time-invariant one; a liquid SSM has no transfer function and no H2 norm, so leave "
+            "it as it is"
+        )
+    with torch.no_grad():
+        B = torch.view_as_complex(core.B.detach().contiguous())
+        if core.degree != 1:
+            step = torch.exp(core.log_step.detach().double())
+            _, gain = _rule(core).forward(core.Lambda.detach().to(torch.complex128), step)
+            B = (gain[:, None] * B) ** core.degree / gain[:, None]
+        outputs = core.C.detach().chunk(2 if core.bidir else 1, -1)
+        return S5Matrices(
+            core.Lambda.detach(), B, outputs, core.D.detach(), core.log_step.detach()
+        )
+
+
+def _put(core: nn.Module, matrices: S5Matrices) -> None:
+    """Give a layer new parameters of the dtypes that it has."""
+    values = {
+        "Lambda": matrices.poles,
+        "B": torch.view_as_real(matrices.B),
+        "C": torch.cat(matrices.C, -1),
+        "D": matrices.D,
+        "log_step": matrices.log_step,
+    }
+    for name, value in values.items():
+        old = getattr(core, name)
+        new = value.to(old).clone().contiguous()
+        setattr(core, name, nn.Parameter(new, requires_grad=old.requires_grad))
+    core.degree = 1
+
+
+def _without_core(module: nn.Module) -> Any:
+    """Return a deep copy of an ``S5`` but for its ``seq``."""
+    seq = module.seq
+    return copy.deepcopy(module, {id(seq): seq})
