@@ -70,7 +70,8 @@ def compress_system_file(
     out
         File to write, of the same suffix: the same names, dtypes and convention, poles continuous
         if they were, and D, with fewer entries.  An entry that a system does not need has a
-        residue, or B and C, of zero.
+        residue, or B and C, of zero; steps of each pole become one of each system, their geometric
+        mean.
     order, ratio
         Real states of each system, or about which share of all states to keep; one of the two.
     method
@@ -202,7 +203,9 @@ def _sampled(given: ModalSystem, step: Tensor) -> ModalSystem:
     whole = concatenate(systems)
     if isinstance(given, SISOSystem):
         residues = whole.C[:, 0] * whole.B[..., 0]
-        scalar = ModalSystem.from_exponents(whole.exponents, residues, whole.states, given.D.flatten())
+        scalar = ModalSystem.from_exponents(
+            whole.exponents, residues, whole.states, given.D.flatten()
+        )
         return scalar.reshape(*batch)
     return whole.reshape(*batch)
 
@@ -232,12 +235,16 @@ def _arrays(system: ModalSystem, contents: _Contents) -> dict[str, Tensor]:
             "B": torch.where(used[..., None], system.B, 0),
             "C": torch.where(used[..., None, :], system.C, 0),
         }
-    values = {"poles": replace(system, exponents=exponents, states=system.states.clamp_min(1)).poles}
+    values = {
+        "poles": replace(system, exponents=exponents, states=system.states.clamp_min(1)).poles
+    }
     if "step" in contents.arrays:
         values, residues = _continuous(exponents, residues, system.states, contents)
     dtype = contents.dtype if contents.dtype.is_complex else contents.dtype.to_complex()
     real = dtype.to_real()
-    arrays = {name: value.to(dtype) for name, value in {**values, **residues}.items() if name != "step"}
+    arrays = {
+        name: value.to(dtype) for name, value in {**values, **residues}.items() if name != "step"
+    }
     arrays["D"] = system.D.to(real)
     if "step" in values:
         arrays["step"] = values["step"].to(contents.arrays["step"].dtype)

@@ -152,3 +152,36 @@ def split_outputs(system: MIMOSystem, directions: int) -> MIMOSystem:
         states=system.states.expand(directions, count),
         D=D,
     )
+
+
+def stack_outputs(system: MIMOSystem) -> MIMOSystem:
+    """Do the opposite of :func:`split_outputs`, for directions of the same poles and B."""
+    return replace(
+        system[0],
+        C=system.C.reshape(-1, system.num_poles),
+        D=system.D.reshape(-1, system.num_inputs),
+    )
+
+
+def counted_once(system: MIMOSystem) -> MIMOSystem:
+    """Return two directions that both count the present sample as a ``LinearPart`` has them.
+
+    The second one starts a sample ahead then: its C takes up the poles, and what it gave to the
+    present sample, k[0], becomes a part of the first one's D, which is diagonal no longer.
+    """
+    C, D = system.C.clone(), system.D.clone()
+    D[0] += _first_sample(system[1])
+    C[1] *= torch.exp(system.exponents[1])
+    return replace(system, C=C, D=D)
+
+
+def counted_twice(system: MIMOSystem) -> MIMOSystem:
+    """Do the opposite of :func:`counted_once`."""
+    C, D = system.C.clone(), system.D.clone()
+    C[1] *= torch.exp(-system.exponents[1])
+    D[0] -= _first_sample(replace(system, C=C)[1])
+    return replace(system, C=C, D=D)
+
+
+def _first_sample(system: MIMOSystem) -> Tensor:
+    return (system.C * system.states @ system.B).real

@@ -17,7 +17,7 @@ Layers of as many inputs as outputs are found; others have no counterpart among 
 
 import copy
 import math
-from collections.abc import Mapping
+
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +30,18 @@ from hydropress.models.adapters.complex_states import (
     system_of_states,
 )
 from hydropress.models.adapters.cores import ExtendedCore, extended
+from hydropress.models.adapters.modes import is_kind
 from hydropress.models.adapters.protocol import LinearPart, Tap
+from hydropress.models.adapters.trees import Options, Tensors, prefixes_with
 from hydropress.models.layer import LinearSSM
-from hydropress.systems.modal import MIMOSystem
+from hydropress.systems.modal import MIMOSystem, ModalSystem
 
 PARAMETERS = frozenset({"nu_log", "theta_log", "gamma_log", "B", "C", "D"})
+CLASSES = ("LRU",)
+"""Names of the class that is meant; a subclass counts."""
 
 
-def read_lru(tensors: Mapping[str, Tensor]) -> MIMOSystem:
+def read_lru(tensors: Tensors) -> MIMOSystem:
     """Return the system that an LRU's tensors make, batch shape ``(1,)``."""
     values = {name: tensor.detach() for name, tensor in tensors.items()}
     exponents = torch.complex(-values["nu_log"].double().exp(), values["theta_log"].double().exp())
@@ -45,7 +49,7 @@ def read_lru(tensors: Mapping[str, Tensor]) -> MIMOSystem:
     return system_of_states(exponents, B, values["C"], values["D"]).reshape(1)
 
 
-def write_lru(system: MIMOSystem, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def write_lru(system: MIMOSystem, like: Tensors) -> dict[str, Tensor]:
     """Return the tensors of an LRU that realises a system; an original's set the scales.
 
     Parameters
@@ -118,28 +122,61 @@ class LRUPyTorch:
         return Tap(module)
 
 
+class LRUTensors:
+    """State dicts with such layers, of any numbers of inputs and outputs."""
+
+    name = "lru-pytorch"
+    options: Options = {}
+    shares_poles = False
+
+    def find(self, tensors: Tensors) -> list[str]:
+        prefixes = prefixes_with(tensors, sorted(PARAMETERS))
+        return [prefix for prefix in prefixes if _fits(_layer(tensors, prefix))]
+
+    def read(self, tensors: Tensors, prefix: str, options: Options) -> LinearPart:
+        return LinearPart(read_lru(_layer(tensors, prefix)))
+
+    def write(
+        self, tensors: Tensors, prefix: str, system: ModalSystem, options: Options
+    ) -> dict[str, Tensor]:
+        assert isinstance(system, MIMOSystem)
+        written = write_lru(system, _layer(tensors, prefix))
+        return {prefix + name: value for name, value in written.items()}
+
+    def sizes(self, tensors: Tensors, prefix: str) -> dict[str, int]:
+        outputs, inputs = tensors[prefix + "D"].shape
+        states = tensors[prefix + "nu_log"].numel()
+        return {"in_features": inputs, "out_features": outputs, "state_features": states}
+
+
+def _layer(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
+    return {name: tensors[prefix + name] for name in PARAMETERS}
+
+
 def _core(module: nn.Module) -> nn.Module:
     return module.core if isinstance(module, ExtendedCore) else module
 
 
 def _is_core(module: nn.Module) -> bool:
     own = dict(module.named_parameters(recurse=False))
-    return "LRU" in type(module).__name__ and set(own) == PARAMETERS and _fits(own)
+    if not is_kind(module, CLASSES) or set(own) != PARAMETERS or not _fits(own):
+        return False
+    return own["D"].shape[0] == own["D"].shape[1]
 
 
-def _fits(tensors: Mapping[str, Tensor]) -> bool:
-    """Say whether tensors have the shapes of one layer with as many inputs as outputs."""
-    states, channels = tensors["nu_log"].numel(), tensors["D"].shape[-1]
+def _fits(tensors: Tensors) -> bool:
+    """Say whether tensors have the shapes of one layer."""
+    states, D = tensors["nu_log"].numel(), tensors["D"]
+    if D.ndim != 2 or not (tensors["B"].is_complex() and tensors["C"].is_complex()):
+        return False
     shapes = {
         "nu_log": (states,),
         "theta_log": (states,),
         "gamma_log": (states,),
-        "B": (states, channels),
-        "C": (channels, states),
-        "D": (channels, channels),
+        "B": (states, D.shape[1]),
+        "C": (D.shape[0], states),
     }
-    is_complex = tensors["B"].is_complex() and tensors["C"].is_complex()
-    return is_complex and all(tensors[name].shape == shape for name, shape in shapes.items())
+    return all(tensors[name].shape == shape for name, shape in shapes.items())
 
 
 def _required(module: nn.Module) -> nn.Module:

@@ -47,10 +47,13 @@ class Tap:
         The module itself or a submodule.
     side
         Whether it is the ``input`` or the ``output`` of it; of several values the first.
+    channels_last
+        Whether the signal there is ``(..., L, H)``; None if it is as the module takes it.
     """
 
     module: nn.Module
     side: Literal["input", "output"] = "output"
+    channels_last: bool | None = None
 
 
 @runtime_checkable

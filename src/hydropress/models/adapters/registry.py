@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from hydropress.errors import InvalidArgumentError
+from hydropress.models.adapters.attenuate import AttenuateAdapter
+from hydropress.models.adapters.dss import DSSAdapter
+from hydropress.models.adapters.lru_pytorch import LRUPyTorch
 from hydropress.models.adapters.own import OwnLayers
 from hydropress.models.adapters.protocol import Adapter
+from hydropress.models.adapters.s4 import S4Adapter
+from hydropress.models.adapters.s4d import S4DAdapter
+from hydropress.models.adapters.s5_pytorch import S5PyTorch
 
 SELECTIVE_CLASSES = ("mamba", "s6", "selectivessm", "selective_ssm")
 """Beginnings of class names, in small letters, of modules whose SSM changes with the input."""
@@ -131,3 +137,10 @@ def selective_modules(model: nn.Module) -> list[tuple[str, str]]:
 
 
 register_adapter(OwnLayers())
+register_adapter(AttenuateAdapter())
+register_adapter(LRUPyTorch())
+register_adapter(S5PyTorch())
+for _channels_last in (False, True):
+    register_adapter(DSSAdapter(channels_last=_channels_last))
+    register_adapter(S4Adapter(channels_last=_channels_last))
+    register_adapter(S4DAdapter(channels_last=_channels_last))

@@ -25,6 +25,7 @@ digits, in the original as in what is written; it is read without that loss.
 
 import copy
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,12 +39,16 @@ from hydropress.models.adapters.cores import (
     refuse_state,
     require_unit_scale,
 )
+from hydropress.models.adapters.modes import as_complex, as_parts, is_kind
 from hydropress.models.adapters.protocol import LinearPart, Tap
-from hydropress.models.adapters.s5_matrices import RULES, Rule, S5Matrices
+from hydropress.models.adapters.s5_matrices import Rule, S5Matrices, rule_named
+from hydropress.models.adapters.trees import Options, Tensors, prefixes_with
 from hydropress.models.layer import LinearSSM
-from hydropress.systems.modal import MIMOSystem
+from hydropress.systems.modal import MIMOSystem, ModalSystem
 
 PARAMETERS = frozenset({"Lambda", "B", "C", "D", "log_step"})
+CLASSES, CORE_CLASSES = ("S5",), ("S5SSM",)
+"""Names of the classes that are meant; a subclass counts."""
 
 
 class ExtendedS5(ExtendedCore):
@@ -110,14 +115,12 @@ class S5PyTorch:
         holder = _required(module)
         system = layer.system()
         assert isinstance(system, MIMOSystem)
-        core = copy.deepcopy(_core(holder))
-        matrices = _matrices(core)
-        smaller = matrices.of_system(system, _rule(core), 1.0)
-        _put(core, smaller)
-        feedthrough = None
+        core, feedthrough = copy.deepcopy(_core(holder)), None
         if layer.feedthrough().ndim == 2:
-            full = system.D[0]
-            feedthrough = (full - torch.diag(torch.diagonal(full))).to(core.D)
+            diagonal = torch.diag_embed(torch.diagonal(system.D, dim1=-2, dim2=-1))
+            feedthrough = (system.D - diagonal)[0].to(core.get_parameter("D"))
+            system = replace(system, D=diagonal)
+        _put(core, _matrices(core).of_system(system, _rule(core), 1.0))
         written = extended(core, feedthrough, layer, ExtendedS5)
         if module is holder:
             return written
@@ -129,10 +132,48 @@ class S5PyTorch:
         return Tap(module)
 
 
+class S5PyTorchTensors:
+    """State dicts with ``S5SSM`` of degree 1 that are not liquid, which the tensors do not tell."""
+
+    name = "s5-pytorch"
+    options: Options = MappingProxyType({"discretization": "zoh"})
+    shares_poles = True
+
+    def find(self, tensors: Tensors) -> list[str]:
+        prefixes = prefixes_with(tensors, sorted(PARAMETERS))
+        return [prefix for prefix in prefixes if _fits(_layer(tensors, prefix))]
+
+    def read(self, tensors: Tensors, prefix: str, options: Options) -> LinearPart:
+        matrices = _matrices_of(_layer(tensors, prefix))
+        system = matrices.system(rule_named(options["discretization"]), 1.0)
+        return LinearPart(system, step=matrices.scale.expand(len(matrices.C)))
+
+    def write(
+        self, tensors: Tensors, prefix: str, system: ModalSystem, options: Options
+    ) -> dict[str, Tensor]:
+        assert isinstance(system, MIMOSystem)
+        old = _layer(tensors, prefix)
+        matrices = _matrices_of(old)
+        rule = rule_named(options["discretization"])
+        new = _tensors_of(matrices.of_system(system, rule, 1.0), old)
+        return {prefix + name: value for name, value in new.items()}
+
+    def sizes(self, tensors: Tensors, prefix: str) -> dict[str, int]:
+        return {
+            "width": tensors[prefix + "D"].numel(),
+            "state_width": tensors[prefix + "Lambda"].numel(),
+        }
+
+
+def _layer(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
+    return {name: tensors[prefix + name] for name in PARAMETERS}
+
+
 def _holder(module: nn.Module) -> nn.Module | None:
     """Return what of a module is or extends an ``S5SSM``: itself, or ``seq`` of an ``S5``."""
-    if type(module).__name__ == "S5" and isinstance(getattr(module, "seq", None), nn.Module):
-        module = module.seq
+    inner = dict(module.named_children()).get("seq")
+    if is_kind(module, CLASSES) and inner is not None:
+        module = inner
     return module if _is_core(_core(module)) else None
 
 
@@ -152,27 +193,29 @@ def _core(holder: nn.Module) -> nn.Module:
 
 def _is_core(module: nn.Module) -> bool:
     own = dict(module.named_parameters(recurse=False))
-    if type(module).__name__ != "S5SSM" or set(own) != PARAMETERS:
+    if not is_kind(module, CORE_CLASSES) or set(own) != PARAMETERS or not _fits(own):
         return False
-    states, channels = own["Lambda"].numel(), own["D"].numel()
-    directions = 2 if getattr(module, "bidir", False) else 1
-    return (
-        own["Lambda"].shape == (states,)
-        and own["B"].shape == (states, channels, 2)
-        and own["C"].shape == (channels, directions * states)
-        and own["log_step"].shape == (states,)
-    )
+    return (len(own["C"].mT) == 2 * len(own["Lambda"])) == bool(getattr(module, "bidir", False))
+
+
+def _fits(tensors: Tensors) -> bool:
+    """Say whether tensors have the shapes of one layer."""
+    states, channels = tensors["Lambda"].numel(), tensors["D"].numel()
+    shapes = {
+        "Lambda": [(states,)],
+        "B": [(states, channels, 2)],
+        "C": [(channels, states), (channels, 2 * states)],
+        "D": [(channels,)],
+        "log_step": [(states,)],
+    }
+    fits = all(tuple(tensors[name].shape) in allowed for name, allowed in shapes.items())
+    return fits and tensors["Lambda"].is_complex() and tensors["C"].is_complex()
 
 
 def _rule(core: nn.Module) -> Rule:
     """Return the rule that a layer's ``discretize`` follows, told by the function's name."""
-    name = getattr(core.discretize, "__name__", "").removeprefix("discretize_")
-    if name not in RULES:
-        raise InvalidArgumentError(
-            f"an S5SSM that discretises by {name or core.discretize!r}; required: "
-            f"{' or '.join(RULES)}; use one of s5-pytorch's own functions"
-        )
-    return RULES[name]
+    name = str(getattr(core.discretize, "__name__", core.discretize))
+    return rule_named(name.removeprefix("discretize_"))
 
 
 def _matrices(core: nn.Module) -> S5Matrices:
@@ -183,35 +226,43 @@ def _matrices(core: nn.Module) -> S5Matrices:
             "time-invariant one; a liquid SSM has no transfer function and no H2 norm, so leave "
             "it as it is"
         )
-    with torch.no_grad():
-        B = torch.view_as_complex(core.B.detach().contiguous())
-        if core.degree != 1:
-            step = torch.exp(core.log_step.detach().double())
-            _, gain = _rule(core).forward(core.Lambda.detach().to(torch.complex128), step)
-            B = (gain[:, None] * B) ** core.degree / gain[:, None]
-        outputs = core.C.detach().chunk(2 if core.bidir else 1, -1)
-        return S5Matrices(
-            core.Lambda.detach(), B, outputs, core.D.detach(), core.log_step.detach()
-        )
+    matrices = _matrices_of(dict(core.named_parameters(recurse=False)))
+    if core.degree == 1:
+        return matrices
+    step = torch.exp(matrices.log_step.double())
+    _, gain = _rule(core).forward(matrices.poles.to(torch.complex128), step)
+    B = (gain[:, None] * matrices.B) ** core.degree / gain[:, None]
+    return replace(matrices, B=B)
 
 
-def _put(core: nn.Module, matrices: S5Matrices) -> None:
-    """Give a layer new parameters of the dtypes that it has."""
+def _matrices_of(tensors: Tensors) -> S5Matrices:
+    poles, B, C, D, log_step = (
+        tensors[name].detach() for name in ("Lambda", "B", "C", "D", "log_step")
+    )
+    return S5Matrices(poles, as_complex(B), C.split(len(poles), -1), D, log_step)
+
+
+def _tensors_of(matrices: S5Matrices, like: Tensors) -> dict[str, Tensor]:
+    """Return tensors of the dtypes that some others of the same layer have."""
     values = {
         "Lambda": matrices.poles,
-        "B": torch.view_as_real(matrices.B),
+        "B": as_parts(matrices.B),
         "C": torch.cat(matrices.C, -1),
         "D": matrices.D,
         "log_step": matrices.log_step,
     }
-    for name, value in values.items():
-        old = getattr(core, name)
-        new = value.to(old).clone().contiguous()
-        setattr(core, name, nn.Parameter(new, requires_grad=old.requires_grad))
+    return {name: value.to(like[name]).contiguous() for name, value in values.items()}
+
+
+def _put(core: nn.Module, matrices: S5Matrices) -> None:
+    """Give a layer new parameters."""
+    own = dict(core.named_parameters(recurse=False))
+    for name, value in _tensors_of(matrices, own).items():
+        setattr(core, name, nn.Parameter(value, requires_grad=own[name].requires_grad))
     core.degree = 1
 
 
 def _without_core(module: nn.Module) -> Any:
     """Return a deep copy of an ``S5`` but for its ``seq``."""
-    seq = module.seq
+    seq = module.get_submodule("seq")
     return copy.deepcopy(module, {id(seq): seq})
