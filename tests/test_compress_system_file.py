@@ -1,6 +1,7 @@
 """The generic door: arrays of diagonal SSMs in a file."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def saved(folder, arrays, suffix=".npz"):
     return path
 
 
-def run(folder, arrays, suffix=".npz", **options):
+def run(folder, arrays, suffix=".npz", **options: Any) -> Any:
     out = folder / "new" / f"small{suffix}"
     options = {"method": "balanced", **({"order": 4} if "ratio" not in options else {}), **options}
     reduction = compress_system_file(saved(folder, arrays, suffix), out, **options)
@@ -109,9 +110,10 @@ def test_continuous_poles_are_sampled_by_zero_order_hold(tmp_path):
     # Against SciPy: the real form of one pair, held over the step.
     decay, frequency, step, b, c = 0.3, 2.0, 0.4, 0.7 - 0.2j, 1.1 + 0.5j
     A = np.array([[-decay, -frequency], [frequency, -decay]])
-    B = 2 * np.array([[(b).real], [(b).imag]])
+    B = 2 * np.array([[b.real], [b.imag]])
     C = np.array([[c.real, -c.imag]])
-    Ad, Bd, Cd, *_ = cont2discrete((A, B, C, np.zeros((1, 1))), step)
+    held: Any = cont2discrete((A, B, C, np.zeros((1, 1))), step)
+    Ad, Bd, Cd, *_ = held
     wanted = [(Cd @ np.linalg.matrix_power(Ad, t) @ Bd).item() for t in range(30)]
     arrays = {"poles": np.array([-decay + 1j * frequency]), "residues": np.array([b * c])}
     reduction, small = run(tmp_path, {**arrays, "step": np.float64(step)}, order=2)

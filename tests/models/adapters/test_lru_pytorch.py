@@ -2,10 +2,12 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from torch import Tensor, nn
 
 from adapter_oracles import FLOAT32, awkward_system, response, worst
@@ -14,13 +16,12 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.cores import ExtendedCore
 from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.adapters.registry import find_layers, get_adapter
-from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.norms import relative_h2_error
 from tolerances import ROUNDED_PARAMETERS
 
 VECTORS = np.load(Path(__file__).parent / "vectors" / "lru_reduction.npz")
-ADAPTER = get_adapter("lru-pytorch")
+ADAPTER: Any = get_adapter("lru-pytorch")
 CHANNELS, STATES, LENGTH = 3, 6, 40
 
 
@@ -37,12 +38,12 @@ class LRU(nn.Module):
         self.B = nn.Parameter(torch.randn(state_features, in_features, dtype=torch.complex64))
         self.C = nn.Parameter(torch.randn(out_features, state_features, dtype=torch.complex64))
 
-    def forward(self, input: Tensor, state: Tensor | None = None, mode: str = "scan") -> Tensor:
+    def forward(self, signal: Tensor, state: Tensor | None = None, mode: str = "scan") -> Tensor:
         poles = torch.exp(torch.complex(-torch.exp(self.nu_log), torch.exp(self.theta_log)))
         inputs = torch.exp(self.gamma_log)[:, None] * self.B
         outputs: list[Tensor] = []
         x = torch.zeros(self.state_features, dtype=inputs.dtype) if state is None else state
-        for sample in input.unbind(1):
+        for sample in signal.unbind(1):
             x = poles * x + sample.to(inputs.dtype) @ inputs.mT
             outputs.append((x @ self.C.mT).real + sample @ self.D.mT)
         return torch.stack(outputs, 1)
@@ -52,14 +53,14 @@ def recorded(name: str) -> Tensor:
     return torch.from_numpy(VECTORS[name])
 
 
-def lru_reduction() -> nn.Module:
+def lru_reduction() -> Any:
     layer = LRU(CHANNELS, CHANNELS, STATES)
     names = [name for name in VECTORS.files if name.startswith("layer/")]
     layer.load_state_dict({name.removeprefix("layer/"): recorded(name) for name in names})
     return layer
 
 
-def lru_pytorch() -> nn.Module:
+def lru_pytorch() -> Any:
     library = pytest.importorskip("LRU_pytorch", reason="LRU-pytorch is part of the test extra")
     torch.manual_seed(0)
     return library.LRU(CHANNELS, CHANNELS, STATES, rmin=0.5, rmax=0.99)

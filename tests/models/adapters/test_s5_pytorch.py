@@ -1,9 +1,11 @@
 """S5 layers of s5-pytorch: read, written and reduced beside the original itself."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
+from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from torch import Tensor, nn
 
 from adapter_oracles import FLOAT32, FLOAT64, awkward_system, response, worst
@@ -12,7 +14,6 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.adapters.registry import find_layers, get_adapter
 from hydropress.models.adapters.s5_pytorch import ExtendedS5
-from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.norms import relative_h2_error
 from tolerances import ROUNDED_PARAMETERS
@@ -21,13 +22,11 @@ s5 = pytest.importorskip("s5", reason="s5-pytorch is part of the test extra")
 S5_MODEL = pytest.importorskip("s5.s5_model")
 
 CHANNELS, STATES, LENGTH = 4, 12, 200
-ADAPTER = get_adapter("s5-pytorch")
+ADAPTER: Any = get_adapter("s5-pytorch")
 BOTH = pytest.mark.parametrize("bidirectional", [False, True])
 
 
-def original(
-    bidirectional: bool = False, rule: str = "zoh", *, seed: int = 0, **options
-) -> nn.Module:
+def original(bidirectional: bool = False, rule: str = "zoh", *, seed: int = 0, **options) -> Any:
     torch.manual_seed(seed)
     layer = s5.S5(CHANNELS, STATES, bidir=bidirectional, dt_min=0.02, dt_max=0.2, **options)
     layer.seq.discretize = getattr(S5_MODEL, f"discretize_{rule}")
@@ -39,7 +38,7 @@ def original(
     return layer
 
 
-def in_double(layer: nn.Module) -> nn.Module:
+def in_double(layer: Any) -> Any:
     """Return the layer with parameters of double precision, but for the rounding of B."""
     layer = copy.deepcopy(layer)
     for name, value in list(layer.seq.named_parameters()):

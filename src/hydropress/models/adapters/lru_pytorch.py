@@ -1,7 +1,8 @@
 """LRU layers in PyTorch: Gothos/LRU-pytorch (on PyPI: LRU-pytorch) and forgi86/lru-reduction.
 
-``LRU_pytorch/LRU.py`` and ``lru/linear.py`` hold the same parameters: ``nu_log``, ``theta_log`` and
-``gamma_log`` (N,), ``B`` (N, M) and ``C`` (P, N) complex, ``D`` (P, M), and compute on (batch, L, M)
+``LRU_pytorch/LRU.py`` and ``lru/linear.py`` hold the same parameters: ``nu_log``, ``theta_log``
+and ``gamma_log`` (N,), ``B`` (N, M) and ``C`` (P, N) complex, ``D`` (P, M), and compute on
+(batch, L, M)
 
     x[t] = λ x[t-1] + γ B u[t],   y = Re(C x) + D u,   λ = exp(-e^ν + i e^θ).
 
@@ -17,7 +18,7 @@ Layers of as many inputs as outputs are found; others have no counterpart among 
 
 import copy
 import math
-
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -126,7 +127,7 @@ class LRUTensors:
     """State dicts with such layers, of any numbers of inputs and outputs."""
 
     name = "lru-pytorch"
-    options: Options = {}
+    options: Options = MappingProxyType({})
     shares_poles = False
 
     def find(self, tensors: Tensors) -> list[str]:

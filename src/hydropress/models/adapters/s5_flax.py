@@ -20,7 +20,6 @@ not taken for a layer.
 
 from types import MappingProxyType
 
-
 import torch
 from torch import Tensor
 

@@ -1,6 +1,6 @@
-"""Record what layers of lindermanlab/S5 compute: python s5_flax.py CLONE OUT.npz, with JAX and Flax.
+"""Record what layers of lindermanlab/S5 compute: python s5_flax.py CLONE OUT.npz.
 
-CLONE is a checkout of the repository.  Parameters are kept in float32; outputs are computed from
+CLONE is a checkout of the repository; it needs JAX and Flax.  Parameters are kept in float32; outputs are computed from
 them in float64.
 """
 
