@@ -291,5 +291,6 @@ def _write(out: Path, arrays: dict[str, Tensor], is_split: bool) -> None:
     if out.suffix == ".safetensors":
         save_file(arrays, out)
     else:
+        values: Any = {name: value.numpy() for name, value in arrays.items()}
         with out.open("wb") as file:
-            np.savez(file, **{name: value.numpy() for name, value in arrays.items()})
+            np.savez(file, **values)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from torch import Tensor, nn
 
 from adapter_oracles import FLOAT32, awkward_system, response, worst
@@ -16,6 +15,7 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.cores import ExtendedCore
 from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.adapters.registry import find_layers, get_adapter
+from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.norms import relative_h2_error
 from tolerances import ROUNDED_PARAMETERS
@@ -33,8 +33,9 @@ class LRU(nn.Module):
         self.in_features, self.out_features = in_features, out_features
         self.state_features = state_features
         self.D = nn.Parameter(torch.randn(out_features, in_features))
-        for name in ("nu_log", "theta_log", "gamma_log"):
-            setattr(self, name, nn.Parameter(torch.randn(state_features) - 1))
+        self.nu_log = nn.Parameter(torch.randn(state_features) - 1)
+        self.theta_log = nn.Parameter(torch.randn(state_features) - 1)
+        self.gamma_log = nn.Parameter(torch.randn(state_features) - 1)
         self.B = nn.Parameter(torch.randn(state_features, in_features, dtype=torch.complex64))
         self.C = nn.Parameter(torch.randn(out_features, state_features, dtype=torch.complex64))
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from torch import Tensor, nn
 
 from adapter_oracles import FLOAT32, FLOAT64, awkward_system, response, worst
@@ -14,6 +13,7 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.adapters.registry import find_layers, get_adapter
 from hydropress.models.adapters.s5_pytorch import ExtendedS5
+from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.norms import relative_h2_error
 from tolerances import ROUNDED_PARAMETERS
@@ -235,6 +235,9 @@ def test_two_directions_refuse_what_one_set_of_steps_cannot_do():
             written(data, **options)
     with pytest.raises(InvalidArgumentError, match="initial_state"):
         written.initial_state(1)
+    # It can be reduced again, as the layer of this package that it holds.
+    (found,) = find_layers(nn.Sequential(written))
+    assert (found.name, found.adapter.name) == ("0.layer", "hydropress")
 
 
 @BOTH

@@ -64,7 +64,8 @@ def extended(
     """Return a core, extended if the layer has a bias or there is a feedthrough to add."""
     if feedthrough is None and layer.bias is None:
         return core
-    return kind(core, feedthrough, layer.bias)
+    bias = None if layer.bias is None else layer.bias.to(core.get_parameter("D"))
+    return kind(core, feedthrough, bias)
 
 
 class ChannelsLastCore(nn.Module):

@@ -19,6 +19,7 @@ Layers of as many inputs as outputs are found; others have no counterpart among 
 import copy
 import math
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -154,13 +155,13 @@ def _layer(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
     return {name: tensors[prefix + name] for name in PARAMETERS}
 
 
-def _core(module: nn.Module) -> nn.Module:
+def _core(module: nn.Module) -> Any:
     return module.core if isinstance(module, ExtendedCore) else module
 
 
 def _is_core(module: nn.Module) -> bool:
     own = dict(module.named_parameters(recurse=False))
-    if not is_kind(module, CLASSES) or set(own) != PARAMETERS or not _fits(own):
+    if not is_kind(module, CLASSES) or own.keys() != PARAMETERS or not _fits(own):
         return False
     return own["D"].shape[0] == own["D"].shape[1]
 
@@ -180,7 +181,7 @@ def _fits(tensors: Tensors) -> bool:
     return all(tensors[name].shape == shape for name, shape in shapes.items())
 
 
-def _required(module: nn.Module) -> nn.Module:
+def _required(module: nn.Module) -> Any:
     core = _core(module)
     if not _is_core(core):
         raise InvalidArgumentError(

@@ -56,7 +56,8 @@ class ExtendedS5(ExtendedCore):
 
     def forward_rnn(self, signal: Tensor, *arguments: Any, **options: Any) -> tuple[Tensor, Tensor]:
         """Advance by one sample, as the original's method does."""
-        output, state = self.core.forward_rnn(signal, *arguments, **options)
+        core: Any = self.core
+        output, state = core.forward_rnn(signal, *arguments, **options)
         return self.extend(output, signal), state
 
 
@@ -187,13 +188,13 @@ def _required(module: nn.Module) -> nn.Module:
     return holder
 
 
-def _core(holder: nn.Module) -> nn.Module:
+def _core(holder: nn.Module) -> Any:
     return holder.core if isinstance(holder, ExtendedS5) else holder
 
 
 def _is_core(module: nn.Module) -> bool:
     own = dict(module.named_parameters(recurse=False))
-    if not is_kind(module, CORE_CLASSES) or set(own) != PARAMETERS or not _fits(own):
+    if not is_kind(module, CORE_CLASSES) or own.keys() != PARAMETERS or not _fits(own):
         return False
     return (len(own["C"].mT) == 2 * len(own["Lambda"])) == bool(getattr(module, "bidir", False))
 
@@ -212,13 +213,13 @@ def _fits(tensors: Tensors) -> bool:
     return fits and tensors["Lambda"].is_complex() and tensors["C"].is_complex()
 
 
-def _rule(core: nn.Module) -> Rule:
+def _rule(core: Any) -> Rule:
     """Return the rule that a layer's ``discretize`` follows, told by the function's name."""
     name = str(getattr(core.discretize, "__name__", core.discretize))
     return rule_named(name.removeprefix("discretize_"))
 
 
-def _matrices(core: nn.Module) -> S5Matrices:
+def _matrices(core: Any) -> S5Matrices:
     """Return a layer's matrices, with the power of B in B."""
     if core.liquid:
         raise InvalidArgumentError(
@@ -254,7 +255,7 @@ def _tensors_of(matrices: S5Matrices, like: Tensors) -> dict[str, Tensor]:
     return {name: value.to(like[name]).contiguous() for name, value in values.items()}
 
 
-def _put(core: nn.Module, matrices: S5Matrices) -> None:
+def _put(core: Any, matrices: S5Matrices) -> None:
     """Give a layer new parameters."""
     own = dict(core.named_parameters(recurse=False))
     for name, value in _tensors_of(matrices, own).items():

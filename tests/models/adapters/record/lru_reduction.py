@@ -3,6 +3,8 @@
 CLONE is a checkout of the repository; it needs JAX for the pytrees that its scan flattens.
 """
 
+# pyright: reportMissingImports=false
+
 import sys
 from pathlib import Path
 

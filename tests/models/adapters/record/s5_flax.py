@@ -1,17 +1,20 @@
 """Record what layers of lindermanlab/S5 compute: python s5_flax.py CLONE OUT.npz.
 
-CLONE is a checkout of the repository; it needs JAX and Flax.  Parameters are kept in float32; outputs are computed from
-them in float64.
+CLONE is a checkout of the repository; it needs JAX and Flax.  Parameters are
+kept in float32; outputs are computed from them in float64.
 """
+
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 CHANNELS, STATES, LENGTH = 3, 8, 40
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "bilinear": {"discretization": "bilinear", "clip_eigs": True},
     "free": {"conj_sym": False, "C_init": "lecun_normal"},
