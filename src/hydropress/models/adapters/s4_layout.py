@@ -37,7 +37,7 @@ class Layout:
         poles are real.
     sign
         Of the imaginary part: A = -decay + sign · i · frequency.
-    has_B
+    has_inputs
         Whether B is apart from C.
     copy
         A tensor that nothing computes with, with the poles at initialisation.
@@ -49,13 +49,20 @@ class Layout:
     decay: str
     frequency: str | None
     sign: int
-    has_B: bool
+    has_inputs: bool
     copy: str | None
     discretization: str
 
     @property
     def names(self) -> tuple[str, ...]:
-        named = ("C", self.step, self.decay, self.frequency, "B" if self.has_B else None, self.copy)
+        named = (
+            "C",
+            self.step,
+            self.decay,
+            self.frequency,
+            "B" if self.has_inputs else None,
+            self.copy,
+        )
         return tuple(name for name in named if name is not None)
 
 
@@ -120,7 +127,7 @@ def read_modes(
     copies = len(step) // len(poles)
     poles = poles.repeat(copies, 1)
     weights = _complex(numbers["C"], layout)
-    if layout.has_B:
+    if layout.has_inputs:
         B = _complex(numbers["B"], layout)
         weights = weights * B.reshape(-1, B.shape[-1]).repeat(copies, 1)
     if options["bandlimit"] is not None:
@@ -198,7 +205,7 @@ def write_modes(
         raw = parameter_of(options["dt_transform"], step, "steps")
         raw = torch.asinh(raw) if options["dt_fast"] else raw
         new[layout.step] = raw[:, None].expand(H, n).contiguous().to(old_step)
-    if layout.has_B:
+    if layout.has_inputs:
         new["B"] = unit if tensors["B"].ndim == unit.ndim else unit[0]
     if layout.copy is not None:
         new[layout.copy] = as_parts(poles).to(tensors[layout.copy])
@@ -232,6 +239,6 @@ def _reachable(transform: str, poles: Tensor) -> Tensor:
     """
     frequency = poles.imag.abs()
     if transform == "relu":
-        harmless = RELU_FLOOR <= 1e-3 * -poles.real
+        harmless = 1e-3 * -poles.real >= RELU_FLOOR
         frequency = torch.where(harmless, frequency.clamp_min(RELU_FLOOR), frequency)
     return frequency

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,8 @@ from hydropress.systems.modal import ModalSystem, SISOSystem
 
 Tensors = Mapping[str, Tensor]
 Options = Mapping[str, Any]
+
+NO_OPTIONS: Options = MappingProxyType({})
 
 SEPARATOR = "."
 """Between the names of a path, as in a state dict."""

@@ -248,4 +248,4 @@ def _inherit_hints(original: nn.Module, kernel: ModalKernel) -> None:
     if hint is not None:
         for name, parameter in kernel.named_parameters():
             if not name.endswith("C"):
-                setattr(parameter, "_optim", dict(hint))
+                parameter.__dict__["_optim"] = dict(hint)
