@@ -5,6 +5,7 @@ Kernels are powers of the discrete pole, convolutions sums over the past, both i
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class WithKernel(nn.Module):
     """What S4D, S4 and DSS layers have in common."""
 
     D: nn.Parameter
-    kernel: nn.Module
+    kernel: Any
     activation: nn.Module
     transposed: bool
     bidirectional = False
@@ -75,8 +76,10 @@ class S4DKernel(nn.Module):
                 self.register_parameter(name, nn.Parameter(torch.zeros(size)))
 
     def forward(self, L: int) -> Tensor:
-        poles = torch.complex(-self.log_A_real.double().exp(), self.A_imag.double())
-        scaled = poles * self.log_dt.double().exp()[:, None]
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        decay = tensors["log_A_real"].double().exp()
+        poles = torch.complex(-decay, tensors["A_imag"].double())
+        scaled = poles * tensors["log_dt"].double().exp()[:, None]
         weights = as_complex(self.C) * (scaled.exp() - 1) / poles
         return 2 * (weights[..., None] * powers(scaled.exp(), L)).sum(1).real
 
@@ -101,7 +104,7 @@ class S4D(WithKernel):
         return (output if self.transposed else output.mT), None
 
 
-POSITIVE = {
+POSITIVE: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
     "exp": torch.exp,
     "relu": lambda x: x.clamp_min(0) + 1e-4,
@@ -203,10 +206,12 @@ class FFTConv(WithKernel):
 
 
 class S4Block(nn.Module):
-    def __init__(self, d_model: int, d_state: int, *, transposed: bool = True) -> None:
+    def __init__(
+        self, d_model: int, d_state: int, *, transposed: bool = True, **options: Any
+    ) -> None:
         super().__init__()
         self.transposed = transposed
-        self.layer = FFTConv(d_model, d_state)
+        self.layer = FFTConv(d_model, d_state, **options)
         self.output_linear = nn.Sequential(nn.Linear(d_model, 2 * d_model), nn.GLU(-1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
@@ -300,6 +305,9 @@ class Mix(nn.Module):
 
 
 class DSSKernel(nn.Module):
+    Lambda_im: Tensor
+    Lambda_log_im: Tensor
+
     def __init__(
         self, d_model: int, d_state: int, rows: int, version: str, *, sep_dt_re_im: bool
     ) -> None:

@@ -184,6 +184,8 @@ def write_modes(
         poles = 2 / step[:, None] * torch.tanh(exponents / 2)
     empty = torch.complex(torch.tensor(-0.5), torch.tensor(0.5)).to(poles)
     poles = torch.where(used, poles, empty)
+    if layout.frequency is None:
+        poles = _on_the_axis(poles, used)
     turned = poles.imag * layout.sign < 0
     poles = torch.where(turned, poles.conj(), poles)
     residues = torch.where(turned, residues.conj(), residues)
@@ -191,7 +193,6 @@ def write_modes(
     raw = parameter_of(options["real_transform"], -poles.real, "decays")
     new = {layout.decay: raw.to(decay)}
     if layout.frequency is None:
-        _require_real(poles, used)
         ones, unit = tensors["C"].new_ones(len(residues), H, n), tensors["B"].new_ones(1, H, n)
     else:
         frequency = _reachable(options["imag_transform"], poles)
@@ -223,13 +224,15 @@ def write_modes(
     return new
 
 
-def _require_real(poles: Tensor, used: Tensor) -> None:
-    complex_ = used & (poles.imag != 0)
+def _on_the_axis(poles: Tensor, used: Tensor) -> Tensor:
+    """Return real poles without the rounding errors of their imaginary parts, or raise."""
+    complex_ = used & (poles.imag.abs() > 1e-12 * poles.abs())
     if bool(complex_.any()):
         raise InvalidArgumentError(
             f"{int(complex_.sum())} complex poles for a layer of real ones (is_real); required: "
             "real poles; use a method that keeps them, such as 'modal', or replace the module"
         )
+    return torch.complex(poles.real, torch.zeros_like(poles.real))
 
 
 def _reachable(transform: str, poles: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def register_state_dict_adapter(adapter: StateDictAdapter) -> None:
     adapter
         With a name that is not taken yet.  Adapters registered later are asked first.
     """
-    if not isinstance(adapter, StateDictAdapter):
+    if not isinstance(cast(object, adapter), StateDictAdapter):
         raise InvalidArgumentError(
             f"{adapter!r}; required: an object with name, options, shares_poles, find, read, write "
             "and sizes (hydropress.models.adapters.trees.StateDictAdapter); add what is missing"

@@ -241,7 +241,7 @@ def record_attenuate(folder: Path) -> list[Case]:
 
 
 def record_annotated_s4d(folder: Path) -> list[Case]:
-    import jax
+    import jax  # type: ignore[import-not-found]
 
     for name in ("celluloid", "matplotlib", "matplotlib.pyplot", "seaborn"):
         sys.modules[name] = MagicMock()
