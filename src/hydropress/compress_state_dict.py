@@ -41,8 +41,8 @@ class TensorRecord:
     options
         Settings that were assumed of the layer's class; compare them with its own.
     full_order, reduced_order
-        Real states of each system before and after, int64, ``(directions, H)`` or ``(directions,)``;
-        two directions with the same poles count them twice.
+        Real states of each system before and after, int64, ``(directions, H)`` or
+        ``(directions,)``; two directions with the same poles count them twice.
     relative_error
         In the H² norm, of the directions of a channel together if they share poles: ``(1, H)``.
     parameters

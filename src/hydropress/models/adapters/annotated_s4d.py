@@ -20,7 +20,7 @@ from torch import Tensor
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.modes import as_complex, as_parts, linear_part
 from hydropress.models.adapters.protocol import LinearPart
-from hydropress.models.adapters.trees import Options, Tensors, as_pairs, prefixes_with
+from hydropress.models.adapters.trees import NO_OPTIONS, Options, Tensors, as_pairs, prefixes_with
 from hydropress.systems.discretization import discretize_zoh
 from hydropress.systems.modal import ModalSystem, SISOSystem
 
@@ -50,7 +50,7 @@ class AnnotatedS4DTensors:
     """Parameter trees with S4D layers of the annotated S4."""
 
     name = "annotated-s4d"
-    options: Options = {}
+    options: Options = NO_OPTIONS
     shares_poles = False
 
     def find(self, tensors: Tensors) -> list[str]:

@@ -6,8 +6,8 @@ One system of M inputs and P outputs.  Tensors: ``log_dt (n,)``, ``A (n, 2)``, `
     k[t] = Σ c bᵀ Δ Re(e^{λΔ t}),    λ = -softplus(A[:, 0]) + i A[:, 1],  Δ = exp(log_dt)
 
 The factor is Re, so that each mode is a pair whose residue is half of c bᵀ Δ, or a real pole where
-``A[:, 1]`` is 0; the input gain is Δ, that of Euler's method, and is folded into B.  Steps belong to
-modes; the layer's time unit is their geometric mean.  There is no D.
+``A[:, 1]`` is 0; the input gain is Δ, that of Euler's method, and is folded into B.  Steps belong
+to modes; the layer's time unit is their geometric mean.  There is no D.
 """
 
 import torch
@@ -17,7 +17,7 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.modes import is_kind, own_tensors
 from hydropress.models.adapters.protocol import LinearPart, Tap
 from hydropress.models.adapters.transforms import parameter_of, positive
-from hydropress.models.adapters.trees import Options, Tensors, prefixes_with
+from hydropress.models.adapters.trees import NO_OPTIONS, Options, Tensors, prefixes_with
 from hydropress.models.layer import LinearSSM
 from hydropress.systems.modal import MIMOSystem, ModalSystem
 
@@ -83,7 +83,7 @@ class AttenuateTensors:
     """
 
     name = "attenuate"
-    options: Options = {}
+    options: Options = NO_OPTIONS
     shares_poles = False
 
     def find(self, tensors: Tensors) -> list[str]:

@@ -3,11 +3,11 @@
 The same classes, apart, are in ``src/models/sequence/kernels/``.  Of earlier versions of the
 repository: class S4 with SSKernel and in it SSKernelDiag (version 3, in the same file), and their
 state dicts, also of version 2.1.  H channels, S = ``n_ssm`` sets of poles (channel h has set
-h mod S), n = N/2 stored poles, rows = 2 if ``bidirectional`` else 1:
+h mod S), n = N/2 stored poles, rows = 2 if ``bidirectional`` else 1; C is ``(rows, H, n, 2)``:
 
-    version 4    inv_dt (H, 1) or (H, n)   A_real, A_imag (S, n)       B (1, S, n, 2)   C (rows, H, n, 2)
-    version 3    log_dt (H,)               inv_A_real, A_imag (S, n)   B (S, n, 2)      C (rows, H, n, 2)
-    version 2.1  log_dt (H,)               log_w_real, w_imag (S, n)   –                C (rows, H, n, 2)
+    version 4    inv_dt (H, 1) or (H, n)   A_real, A_imag (S, n)       B (1, S, n, 2)
+    version 3    log_dt (H,)               inv_A_real, A_imag (S, n)   B (S, n, 2)
+    version 2.1  log_dt (H,)               log_w_real, w_imag (S, n)   B is one
 
     k[t] = 2 Re Σ B C g a^t
 
@@ -15,14 +15,14 @@ h mod S), n = N/2 stored poles, rows = 2 if ``bidirectional`` else 1:
     bilinear  a = (1 + λΔ/2)/(1 - λΔ/2)       g = Δ/(1 - λΔ/2)
     dss       a = e^{λΔ}, Re for 2 Re         g = (e^{λΔ} - 1)/(λ (e^{λΔL} - 1)), |·|² + 10⁻⁷ below
 
-λ = -p(A_real) - i q(A_imag) with transforms p and q of which an option tells the kind; in versions 3
-and 2.1 the imaginary part is that of λ itself.  Δ = p(inv_dt), of a sinh first with ``dt_fast``; one
-per mode if not tied, then the layer's time unit is the geometric mean.  With ``is_real`` there is
-no imaginary part, C and B are real and the factor is 2 all the same.  B, C, g and the factor are
-folded into the residue; modes above ``bandlimit`` have weight 0.  The backward direction, the second
-row of C, reads the next sample first.  A kernel of ``l_max`` samples is cut off there; the modes are
-those of the kernel before that.  D is ``(1, H)``; more rows, of several heads, are refused.  Kernels
-with a low-rank part (mode dplr or nplr, tensor P) are not found.
+λ = -p(A_real) - i q(A_imag) with transforms p and q of which an option tells the kind; in versions
+3 and 2.1 the imaginary part is that of λ itself.  Δ = p(inv_dt), of a sinh first with ``dt_fast``;
+one per mode if not tied, then the layer's time unit is the geometric mean.  With ``is_real`` there
+is no imaginary part, C and B are real and the factor is 2 all the same.  B, C, g and the factor are
+folded into the residue; modes above ``bandlimit`` have weight 0.  The backward direction, the
+second row of C, reads the next sample first.  A kernel of ``l_max`` samples is cut off there; the
+modes are those of the kernel before that.  D is ``(1, H)``; more rows, of several heads, are
+refused.  Kernels with a low-rank part (mode dplr or nplr, tensor P) are not found.
 """
 
 from typing import Any
@@ -131,7 +131,8 @@ class S4Tensors:
             )
         new = write_modes(kernel, layout, options, exponents[0], residues)
         written = {place + name: tensor for name, tensor in new.items()}
-        written["D"] = system.D[:1].to(tensors[f"{prefix}D"])
+        D = tensors[f"{prefix}D"]
+        written["D"] = system.D[0].reshape(D.shape).to(D)
         return {prefix + name: tensor for name, tensor in written.items()}
 
     def sizes(self, tensors: Tensors, prefix: str) -> dict[str, int]:

@@ -37,7 +37,7 @@ class Layout:
         poles are real.
     sign
         Of the imaginary part: A = -decay + sign · i · frequency.
-    has_B
+    has_inputs
         Whether B is apart from C.
     copy
         A tensor that nothing computes with, with the poles at initialisation.
@@ -49,13 +49,20 @@ class Layout:
     decay: str
     frequency: str | None
     sign: int
-    has_B: bool
+    has_inputs: bool
     copy: str | None
     discretization: str
 
     @property
     def names(self) -> tuple[str, ...]:
-        named = ("C", self.step, self.decay, self.frequency, "B" if self.has_B else None, self.copy)
+        named = (
+            "C",
+            self.step,
+            self.decay,
+            self.frequency,
+            "B" if self.has_inputs else None,
+            self.copy,
+        )
         return tuple(name for name in named if name is not None)
 
 
@@ -120,7 +127,7 @@ def read_modes(
     copies = len(step) // len(poles)
     poles = poles.repeat(copies, 1)
     weights = _complex(numbers["C"], layout)
-    if layout.has_B:
+    if layout.has_inputs:
         B = _complex(numbers["B"], layout)
         weights = weights * B.reshape(-1, B.shape[-1]).repeat(copies, 1)
     if options["bandlimit"] is not None:
@@ -177,6 +184,8 @@ def write_modes(
         poles = 2 / step[:, None] * torch.tanh(exponents / 2)
     empty = torch.complex(torch.tensor(-0.5), torch.tensor(0.5)).to(poles)
     poles = torch.where(used, poles, empty)
+    if layout.frequency is None:
+        poles = _on_the_axis(poles, used)
     turned = poles.imag * layout.sign < 0
     poles = torch.where(turned, poles.conj(), poles)
     residues = torch.where(turned, residues.conj(), residues)
@@ -184,7 +193,6 @@ def write_modes(
     raw = parameter_of(options["real_transform"], -poles.real, "decays")
     new = {layout.decay: raw.to(decay)}
     if layout.frequency is None:
-        _require_real(poles, used)
         ones, unit = tensors["C"].new_ones(len(residues), H, n), tensors["B"].new_ones(1, H, n)
     else:
         frequency = _reachable(options["imag_transform"], poles)
@@ -198,7 +206,7 @@ def write_modes(
         raw = parameter_of(options["dt_transform"], step, "steps")
         raw = torch.asinh(raw) if options["dt_fast"] else raw
         new[layout.step] = raw[:, None].expand(H, n).contiguous().to(old_step)
-    if layout.has_B:
+    if layout.has_inputs:
         new["B"] = unit if tensors["B"].ndim == unit.ndim else unit[0]
     if layout.copy is not None:
         new[layout.copy] = as_parts(poles).to(tensors[layout.copy])
@@ -216,13 +224,15 @@ def write_modes(
     return new
 
 
-def _require_real(poles: Tensor, used: Tensor) -> None:
-    complex_ = used & (poles.imag != 0)
+def _on_the_axis(poles: Tensor, used: Tensor) -> Tensor:
+    """Return real poles without the rounding errors of their imaginary parts, or raise."""
+    complex_ = used & (poles.imag.abs() > 1e-12 * poles.abs())
     if bool(complex_.any()):
         raise InvalidArgumentError(
             f"{int(complex_.sum())} complex poles for a layer of real ones (is_real); required: "
             "real poles; use a method that keeps them, such as 'modal', or replace the module"
         )
+    return torch.complex(poles.real, torch.zeros_like(poles.real))
 
 
 def _reachable(transform: str, poles: Tensor) -> Tensor:
@@ -232,6 +242,6 @@ def _reachable(transform: str, poles: Tensor) -> Tensor:
     """
     frequency = poles.imag.abs()
     if transform == "relu":
-        harmless = RELU_FLOOR <= 1e-3 * -poles.real
+        harmless = 1e-3 * -poles.real >= RELU_FLOOR
         frequency = torch.where(harmless, frequency.clamp_min(RELU_FLOOR), frequency)
     return frequency

@@ -23,7 +23,7 @@ from hydropress.models.adapters.modes import (
 )
 from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.adapters.transforms import parameter_of
-from hydropress.models.adapters.trees import Options, Tensors, as_pairs, prefixes_with
+from hydropress.models.adapters.trees import NO_OPTIONS, Options, Tensors, as_pairs, prefixes_with
 from hydropress.models.adapters.written import KernelAdapter
 from hydropress.systems.discretization import discretize_zoh
 from hydropress.systems.modal import ModalSystem, SISOSystem
@@ -66,7 +66,7 @@ class S4DTensors:
     """State dicts with S4D layers."""
 
     name = "s4d"
-    options: Options = {}
+    options: Options = NO_OPTIONS
     shares_poles = False
 
     def find(self, tensors: Tensors) -> list[str]:

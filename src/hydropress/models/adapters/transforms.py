@@ -3,8 +3,8 @@
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from hydropress.errors import InvalidArgumentError
 
@@ -24,11 +24,11 @@ def positive(transform: str, parameter: Tensor) -> Tensor:
         case "exp":
             return torch.exp(parameter)
         case "relu":
-            return F.relu(parameter) + RELU_FLOOR
+            return functional.relu(parameter) + RELU_FLOOR
         case "sigmoid":
             return torch.sigmoid(parameter)
         case "softplus":
-            return F.softplus(parameter)
+            return functional.softplus(parameter)
         case _:
             raise InvalidArgumentError(
                 f"transform {transform!r}; required: one of {', '.join(get_args(Transform))}; give "

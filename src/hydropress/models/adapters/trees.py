@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from hydropress.systems.modal import ModalSystem, SISOSystem
 
 Tensors = Mapping[str, Tensor]
 Options = Mapping[str, Any]
+
+NO_OPTIONS: Options = MappingProxyType({})
 
 SEPARATOR = "."
 """Between the names of a path, as in a state dict."""
@@ -102,7 +105,7 @@ def register_state_dict_adapter(adapter: StateDictAdapter) -> None:
     adapter
         With a name that is not taken yet.  Adapters registered later are asked first.
     """
-    if not isinstance(adapter, StateDictAdapter):
+    if not isinstance(cast(object, adapter), StateDictAdapter):
         raise InvalidArgumentError(
             f"{adapter!r}; required: an object with name, options, shares_poles, find, read, write "
             "and sizes (hydropress.models.adapters.trees.StateDictAdapter); add what is missing"

@@ -59,8 +59,10 @@ class ModalKernel(nn.Module):
                 "a state for the convolution of a reduced layer; required: none; go on step by "
                 "step (setup_step, step) from default_state instead"
             )
-        same = rate is None or rate == 1
-        kernel = self.layer.kernel(L) if same else self._resampled(L, rate)
+        if rate is None or rate == 1:
+            kernel = self.layer.kernel(L)
+        else:
+            kernel = self._resampled(L, rate)
         return (kernel, None) if self.returns_state else kernel[0]
 
     def _resampled(self, length: int, rate: float) -> Tensor:
@@ -248,4 +250,4 @@ def _inherit_hints(original: nn.Module, kernel: ModalKernel) -> None:
     if hint is not None:
         for name, parameter in kernel.named_parameters():
             if not name.endswith("C"):
-                setattr(parameter, "_optim", dict(hint))
+                vars(parameter)["_optim"] = dict(hint)
