@@ -38,7 +38,7 @@ def _banks(model: nn.Module) -> list[tuple[str, BankSSM]]:
     for name, layer in find_layers(model):
         if not isinstance(layer, BankSSM):
             raise InvalidArgumentError(
-                f"{name} is a {type(layer).__name__}, one system for all channels; required: "
+                f"{name} ({type(layer).__name__}) is one system for all channels; required: "
                 "layers with a system for each channel, such as S4D and DSS; "
                 "reduce(layer.system(), order) reduces it by itself"
             )
