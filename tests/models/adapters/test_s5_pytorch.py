@@ -105,7 +105,8 @@ def test_written_as_it_was_read_it_computes_the_same(bidirectional):
 def test_a_reduced_layer_is_of_the_same_class_with_smaller_tensors():
     layer, data = original(), signal(2)
     small = smaller(ADAPTER.read(layer), STATES)
-    written = ADAPTER.write(layer, small)
+    written = ADAPTER.write(layer.eval(), small)
+    assert not any(module.training for module in written.modules())
     assert type(written) is type(layer) and type(written.seq) is type(layer.seq)
     states = sum(small.pairs) + sum(small.reals)
     assert STATES / 2 <= states < STATES
@@ -222,6 +223,8 @@ def test_what_has_no_transfer_function_is_refused():
         layer = original()
         layer.seq.discretize = type("", (), {"__name__": "discretize_euler"})()
         ADAPTER.read(layer)
+    with pytest.raises(InvalidArgumentError, match="required: the same directions"):
+        ADAPTER.write(original(True), smaller(ADAPTER.read(original()), 4))
     with pytest.raises(InvalidArgumentError, match="a Linear; required: an S5"):
         ADAPTER.read(nn.Linear(2, 2))
 

@@ -65,7 +65,7 @@ def extended(
     if feedthrough is None and layer.bias is None:
         return core
     bias = None if layer.bias is None else layer.bias.to(core.get_parameter("D"))
-    return kind(core, feedthrough, bias)
+    return kind(core, feedthrough, bias).train(core.training)
 
 
 class ChannelsLastCore(nn.Module):

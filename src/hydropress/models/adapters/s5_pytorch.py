@@ -111,9 +111,15 @@ class S5PyTorch:
         return LinearPart(system, bias, matrices.scale.expand(len(matrices.C)))
 
     def write(self, module: nn.Module, layer: LinearSSM) -> nn.Module:
-        if layer.bidirectional:
-            return ChannelsLastS5(layer)
         holder = _required(module)
+        if layer.bidirectional != _core(holder).bidir:
+            raise InvalidArgumentError(
+                f"a layer with bidirectional={layer.bidirectional} for an S5 with bidir="
+                f"{_core(holder).bidir}; required: the same directions; give the reduced system of "
+                "the module that was read"
+            )
+        if layer.bidirectional:
+            return ChannelsLastS5(layer).train(module.training)
         system = layer.system()
         assert isinstance(system, MIMOSystem)
         core, feedthrough = copy.deepcopy(_core(holder)), None
