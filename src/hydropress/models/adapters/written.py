@@ -59,10 +59,8 @@ class ModalKernel(nn.Module):
                 "a state for the convolution of a reduced layer; required: none; go on step by "
                 "step (setup_step, step) from default_state instead"
             )
-        if rate is None or rate == 1:
-            kernel = self.layer.kernel(L)
-        else:
-            kernel = self._resampled(L, rate)
+        rate = 1.0 if rate is None else rate
+        kernel = self.layer.kernel(L) if rate == 1 else self._resampled(L, rate)
         return (kernel, None) if self.returns_state else kernel[0]
 
     def _resampled(self, length: int, rate: float) -> Tensor:
@@ -129,9 +127,12 @@ class KernelAdapter(ABC):
     ----------
     channels_last
         Which modules it finds: those made with ``transposed=False``, or all others.
+    name
+        Of the adapter; that of the family, with ``-channels-last`` if so, if not given.
     classes, kernel_classes
         Names of the classes that are meant, of the module and of the kernel; a subclass counts.
-        The family's own if not given.
+        The family's own if not given.  With names of its own, an adapter of renamed copies of the
+        original's code can be registered.
     """
 
     family: ClassVar[str]
@@ -143,10 +144,12 @@ class KernelAdapter(ABC):
         self,
         *,
         channels_last: bool = False,
+        name: str | None = None,
         classes: tuple[str, ...] | None = None,
         kernel_classes: tuple[str, ...] | None = None,
     ) -> None:
-        self.name = f"{self.family}-channels-last" if channels_last else self.family
+        default = f"{self.family}-channels-last" if channels_last else self.family
+        self.name = default if name is None else name
         self.channels_last = channels_last
         self.classes = self.own_classes if classes is None else classes
         self.kernel_classes = self.own_kernel_classes if kernel_classes is None else kernel_classes
