@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.modes import is_kind, linear_part
 from hydropress.models.adapters.protocol import LinearPart, Tap
-from hydropress.models.layer import LinearSSM, Recurrence
+from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.systems.kernels import modal_kernel
 
@@ -29,7 +29,7 @@ class ModalKernel(nn.Module):
         the kernel of shape ``(H, L)`` alone.
     """
 
-    def __init__(self, layer: LinearSSM, family: str, *, returns_state: bool) -> None:
+    def __init__(self, layer: ModalSSM, family: str, *, returns_state: bool) -> None:
         super().__init__()
         self.family = family
         self.returns_state = returns_state
@@ -38,7 +38,7 @@ class ModalKernel(nn.Module):
         del self.layer.D
         self.layer.register_buffer("D", no_D, persistent=False)
         self.layer.bias = None
-        self._recurrence: Recurrence | None = None
+        self._recurrence: Any = None
 
     def forward(
         self, L: int, state: Tensor | None = None, rate: float | None = 1.0
@@ -198,9 +198,7 @@ class KernelAdapter(ABC):
         system = kernel.layer.system()
         system.D[0] = D.detach().double().flatten()
         bias = _bias_of(module)
-        step = None
-        if isinstance(kernel.layer, ModalSSM):
-            step = kernel.layer.step_size.reshape(system.batch_shape)
+        step = kernel.layer.step_size.reshape(system.batch_shape)
         return LinearPart(system, None if bias is None else bias.bias.detach(), step)
 
     def write(self, module: nn.Module, layer: LinearSSM) -> nn.Module:
@@ -208,7 +206,18 @@ class KernelAdapter(ABC):
 
         The bias is there if ``layer.bias`` is not None, whatever its values, so that sizes alone
         say what the result's tensors are.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the layer is no bank of scalar systems in modal form.
         """
+        if not isinstance(layer, ModalSSM):
+            raise InvalidArgumentError(
+                f"a {type(layer).__name__} for a module of family {self.family}; required: a "
+                "ModalSSM, one scalar system a channel and direction; make it with "
+                "ModalSSM.from_system"
+            )
         original = module.get_submodule("kernel")
         # The original's kernel is not copied: it is large, and may hold what cannot be.
         written = copy.deepcopy(module, {id(original): nn.Identity()})
