@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.errors import InvalidArgumentError, UnstableSystemError
+from hydropress.models import s4d
 from hydropress.models.adapters.protocol import Adapter, Tap
 from hydropress.models.adapters.registry import find_layers, get_adapter
 from hydropress.models.adapters.s4d import S4DAdapter
 from hydropress.models.modal_ssm import ModalSSM
-from hydropress.models.s4d import S4D as OwnS4D
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.assembly import concatenate
 from hydropress.systems.modal import MIMOSystem, SISOSystem
@@ -338,7 +338,7 @@ def test_a_softmax_of_the_length_it_was_used_with_is_read():
 def test_another_kind_of_layer_is_not_written():
     module = original(case_of("S4D", "disturbed"))
     with pytest.raises(InvalidArgumentError, match="a S4D for.*ModalSSM.from_system"):
-        get_adapter("s4d").write(module, OwnS4D(H, N))
+        get_adapter("s4d").write(module, s4d.S4D(H, N))
 
 
 def test_unknown_settings_are_named():
