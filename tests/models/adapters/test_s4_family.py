@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.errors import InvalidArgumentError, UnstableSystemError
+from hydropress.models import s4d
 from hydropress.models.adapters.protocol import Adapter, Tap
 from hydropress.models.adapters.registry import find_layers, get_adapter
 from hydropress.models.adapters.s4d import S4DAdapter
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.assembly import concatenate
-from hydropress.systems.modal import SISOSystem
+from hydropress.systems.modal import MIMOSystem, SISOSystem
 from models.adapters.originals import (
     MODULES,
     H,
@@ -33,8 +34,8 @@ from models.adapters.originals import (
     takes_channels_last,
     with_layer,
 )
-from models.adapters.standins import S4D, FFTConv
-from models.adapters.vectors import Case
+from models.adapters.standins import S4D, FFTConv, SSMLayer
+from models.adapters.vectors import Case, load
 
 RECORDED = {torch.float32: 1e-5, torch.float64: 1e-10}
 """Against what the originals computed: in float32 they lose digits of e^x - 1 and of phases."""
@@ -268,7 +269,39 @@ def test_copies_and_subclasses_are_found_and_others_are_not():
     model = nn.Sequential(Mine(H, N), Other(), copied(), FFTConv(H, N), nn.Linear(4, 4))
     found = {one.name: one.adapter.name for one in find_layers(model)}
     assert found == {"0": "s4d", "2": "s4d", "3": "s4-channels-last"}
-    assert S4DAdapter(classes=("Other",)).find(model) == ["1", "2"]
+    mine = S4DAdapter(name="mine", classes=("Other",))
+    assert (mine.name, mine.find(model)) == ("mine", ["1", "2"])
+
+
+def test_a_kernel_in_a_module_of_another_class_is_no_layer_of_ours():
+    case = case_of("S4D", "disturbed")
+    result, _ = written(case, only_part(case))
+    holder = nn.Module()
+    holder.kernel = result.kernel
+    with pytest.raises(InvalidArgumentError, match="no linear SSM"):
+        find_layers(holder)
+
+
+@pytest.mark.parametrize("case", load("attenuate"), ids=lambda case: case.name)
+def test_attenuate(case: Case):
+    layer = SSMLayer(**case.options)
+    layer.load_state_dict(case.state)
+    found = find_layers(nn.Sequential(nn.SiLU(), layer))
+    assert [(one.name, one.adapter.name) for one in found] == [("1", "attenuate")]
+    adapter = get_adapter("attenuate")
+    part = adapter.read(layer)
+    assert isinstance(part.system, MIMOSystem)
+    assert part.step is not None
+    assert (part.directions, part.step.shape, part.bias) == (1, (1,), None)
+    kernel = part.system[0].impulse_response(L)
+    signal = case.signal[0].double()
+    output = torch.zeros(kernel.shape[0], L, dtype=torch.float64)
+    for t in range(L):
+        output[:, t] = (kernel[..., : t + 1] * signal[:, : t + 1].flip(-1)).sum((1, 2))
+    assert relative(case.linear[0], output) <= 1e-5
+    assert adapter.tap(layer) == Tap(layer, "output")
+    smaller = ModalSSM.from_system(only_part(case_of("S4D", "disturbed")))
+    assert adapter.write(layer, smaller) is smaller
 
 
 def test_a_low_rank_kernel_is_not_taken_for_a_diagonal_one():
@@ -302,11 +335,20 @@ def test_a_softmax_of_the_length_it_was_used_with_is_read():
     assert relative(response(system, case.signal), case.linear) <= 1e-5
 
 
+def test_another_kind_of_layer_is_not_written():
+    module = original(case_of("S4D", "disturbed"))
+    with pytest.raises(InvalidArgumentError, match="a S4D for.*ModalSSM.from_system"):
+        get_adapter("s4d").write(module, s4d.S4D(H, N))
+
+
 def test_unknown_settings_are_named():
     layer: Any = FFTConv(H, N)
     adapter = get_adapter("s4-channels-last")
     layer.kernel.disc = "foh"
     with pytest.raises(InvalidArgumentError, match="foh.*zoh, bilinear or dss"):
+        adapter.read(layer)
+    layer.kernel.disc = "dss"
+    with pytest.raises(InvalidArgumentError, match="no fixed length.*l_max"):
         adapter.read(layer)
     layer.kernel.disc, layer.kernel.real_transform = "zoh", "tanh"
     with pytest.raises(InvalidArgumentError, match="tanh.*softplus"):

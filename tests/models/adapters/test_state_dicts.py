@@ -272,6 +272,7 @@ def test_trees_are_flattened_and_put_together_again():
         "params": {"a": {"b": array}, "c": torch.ones(2)},
         "name": "model",
         "step": 3,
+        "odd": [1, [2, 3], "four"],
     }
     flat = flatten_tree(tree)
     assert list(flat) == ["params.a.b", "params.c", "step"]

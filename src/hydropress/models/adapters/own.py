@@ -13,7 +13,12 @@ class OwnLayers:
     channels_last = False
 
     def find(self, model: nn.Module) -> list[str]:
-        return [name for name, module in model.named_modules() if isinstance(module, LinearSSM)]
+        # One inside the kernel of a written module has no D of its own, and is not a layer.
+        return [
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, LinearSSM) and "D" in dict(module.named_parameters())
+        ]
 
     def read(self, module: nn.Module) -> LinearPart:
         assert isinstance(module, LinearSSM)

@@ -229,7 +229,7 @@ def flatten_tree(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]
             flat.update(flatten_tree(value, f"{prefix}{name}{SEPARATOR}"))
         elif isinstance(value, Tensor):
             flat[f"{prefix}{name}"] = value
-        else:
+        elif hasattr(value, "__array__") or isinstance(value, int | float | complex):
             array = np.asarray(value)
             if array.dtype.kind in "fciub":
                 flat[f"{prefix}{name}"] = torch.from_numpy(np.array(array))

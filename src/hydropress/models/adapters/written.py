@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.modes import is_kind, linear_part
 from hydropress.models.adapters.protocol import LinearPart, Tap
-from hydropress.models.layer import LinearSSM, Recurrence
+from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.systems.kernels import modal_kernel
 
@@ -29,7 +29,7 @@ class ModalKernel(nn.Module):
         the kernel of shape ``(H, L)`` alone.
     """
 
-    def __init__(self, layer: LinearSSM, family: str, *, returns_state: bool) -> None:
+    def __init__(self, layer: ModalSSM, family: str, *, returns_state: bool) -> None:
         super().__init__()
         self.family = family
         self.returns_state = returns_state
@@ -38,7 +38,7 @@ class ModalKernel(nn.Module):
         del self.layer.D
         self.layer.register_buffer("D", no_D, persistent=False)
         self.layer.bias = None
-        self._recurrence: Recurrence | None = None
+        self._recurrence: Any = None
 
     def forward(
         self, L: int, state: Tensor | None = None, rate: float | None = 1.0
@@ -59,10 +59,8 @@ class ModalKernel(nn.Module):
                 "a state for the convolution of a reduced layer; required: none; go on step by "
                 "step (setup_step, step) from default_state instead"
             )
-        if rate is None or rate == 1:
-            kernel = self.layer.kernel(L)
-        else:
-            kernel = self._resampled(L, rate)
+        rate = 1.0 if rate is None else rate
+        kernel = self.layer.kernel(L) if rate == 1 else self._resampled(L, rate)
         return (kernel, None) if self.returns_state else kernel[0]
 
     def _resampled(self, length: int, rate: float) -> Tensor:
@@ -129,9 +127,12 @@ class KernelAdapter(ABC):
     ----------
     channels_last
         Which modules it finds: those made with ``transposed=False``, or all others.
+    name
+        Of the adapter; that of the family, with ``-channels-last`` if so, if not given.
     classes, kernel_classes
         Names of the classes that are meant, of the module and of the kernel; a subclass counts.
-        The family's own if not given.
+        The family's own if not given.  With names of its own, an adapter of renamed copies of the
+        original's code can be registered.
     """
 
     family: ClassVar[str]
@@ -143,10 +144,12 @@ class KernelAdapter(ABC):
         self,
         *,
         channels_last: bool = False,
+        name: str | None = None,
         classes: tuple[str, ...] | None = None,
         kernel_classes: tuple[str, ...] | None = None,
     ) -> None:
-        self.name = f"{self.family}-channels-last" if channels_last else self.family
+        default = f"{self.family}-channels-last" if channels_last else self.family
+        self.name = default if name is None else name
         self.channels_last = channels_last
         self.classes = self.own_classes if classes is None else classes
         self.kernel_classes = self.own_kernel_classes if kernel_classes is None else kernel_classes
@@ -195,9 +198,7 @@ class KernelAdapter(ABC):
         system = kernel.layer.system()
         system.D[0] = D.detach().double().flatten()
         bias = _bias_of(module)
-        step = None
-        if isinstance(kernel.layer, ModalSSM):
-            step = kernel.layer.step_size.reshape(system.batch_shape)
+        step = kernel.layer.step_size.reshape(system.batch_shape)
         return LinearPart(system, None if bias is None else bias.bias.detach(), step)
 
     def write(self, module: nn.Module, layer: LinearSSM) -> nn.Module:
@@ -205,7 +206,18 @@ class KernelAdapter(ABC):
 
         The bias is there if ``layer.bias`` is not None, whatever its values, so that sizes alone
         say what the result's tensors are.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the layer is no bank of scalar systems in modal form.
         """
+        if not isinstance(layer, ModalSSM):
+            raise InvalidArgumentError(
+                f"a {type(layer).__name__} for a module of family {self.family}; required: a "
+                "ModalSSM, one scalar system a channel and direction; make it with "
+                "ModalSSM.from_system"
+            )
         original = module.get_submodule("kernel")
         # The original's kernel is not copied: it is large, and may hold what cannot be.
         written = copy.deepcopy(module, {id(original): nn.Identity()})
