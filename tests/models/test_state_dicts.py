@@ -1,0 +1,259 @@
+"""Files of other people's tools give the tensors that went in, under their own names."""
+
+import base64
+import io
+import sys
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import hostile
+from hydropress.errors import MissingLibraryError
+from hydropress.models.state_dicts import PREFIXES, read_state_dict, strip_prefixes
+
+DTYPES = [
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.complex64,
+    torch.complex128,
+]
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, bias=False))
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype, name
+        assert found[name].shape == value.shape, name
+        assert torch.equal(found[name], value), name
+        assert found[name].is_contiguous()
+        assert not found[name].requires_grad
+    return True
+
+
+WRAPPED = {
+    "alone": lambda state: state,
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state},
+    "model_state_dict": lambda state: {"model_state_dict": state, "loss": 0.5, "note": "ü"},
+    "model": lambda state: {"model": state, "step": 7, "done": False, "best": None},
+    "module": lambda state: {"module": state, "lr": [0.1, (0.2, 1)]},
+    "all are tensors": lambda state: {"model": dict(state)},
+    "in a wrapper's names": lambda state: {f"module.model.{k}": v for k, v in state.items()},
+    "compiled": lambda state: {"state_dict": {f"model._orig_mod.{k}": v for k, v in state.items()}},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".bin", ".PT"])
+def test_a_model_is_found_wherever_it_is(tmp_path, wrap, suffix):
+    state = network().state_dict()
+    torch.save(wrap(state), tmp_path / f"file{suffix}")
+    assert same(read_state_dict(str(tmp_path / f"file{suffix}")), dict(state))
+
+
+def test_a_training_state_is_left_out(tmp_path):
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.randn(5, 3)).square().sum().backward()
+    optimizer.step()
+    path = tmp_path / "file.pt"
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, path)
+    assert same(read_state_dict(path), dict(model.state_dict()))
+
+
+def test_a_checkpoint_of_lightning(tmp_path):
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self, width: int = 4) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+            self.model = network()
+
+        def training_step(self, batch: Any) -> Tensor:
+            return self.model(batch[0]).square().mean()
+
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.Adam(self.parameters())
+            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
+
+    module = Module()
+    trainer = lightning.Trainer(
+        max_steps=1,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(4, 3)), 4)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "file.ckpt")
+    assert same(read_state_dict(tmp_path / "file.ckpt"), dict(module.model.state_dict()))
+
+
+def test_nested_names_are_joined_with_dots(tmp_path):
+    tree = {"b": {"c": torch.ones(1), "a": {"x": torch.zeros(2)}}, "a": torch.ones(3)}
+    torch.save(OrderedDict(tree), tmp_path / "file.pt")
+    assert [*read_state_dict(tmp_path / "file.pt")] == ["b.c", "b.a.x", "a"]
+
+
+def views() -> dict[str, Tensor]:
+    base = torch.arange(24.0).reshape(4, 6)
+    complex_base = torch.randn(3, 2, dtype=torch.complex64)
+    return {
+        "whole": base,
+        "transposed": base.T,
+        "part": base[1:3, ::2],
+        "row": base[2],
+        "conjugated": complex_base.mH,
+        "imaginary": complex_base.conj().imag,
+        "number": torch.tensor(3),
+        "nothing": torch.zeros(0, 5),
+        "parameter": nn.Parameter(torch.ones(2)),
+    }
+
+
+def test_views_come_out_as_what_they_show(tmp_path):
+    torch.save(views(), tmp_path / "file.pt")
+    torch.manual_seed(0)
+    expected = {k: v.detach().resolve_conj().resolve_neg() for k, v in views().items()}
+    found = read_state_dict(tmp_path / "file.pt")
+    for name in ("conjugated", "imaginary"):
+        assert found[name].shape == expected[name].shape
+    torch.save(tree := views(), tmp_path / "file.pt")
+    assert same(
+        read_state_dict(tmp_path / "file.pt"),
+        {k: v.detach().resolve_conj().resolve_neg().clone() for k, v in tree.items()},
+    )
+
+
+def test_tied_weights_stay_tied(tmp_path):
+    model = network()
+    tied = {"a": model[0].weight, "b": model[0].weight, "c": model[0].weight[:2]}
+    torch.save(tied, tmp_path / "file.pt")
+    found = read_state_dict(tmp_path / "file.pt")
+    assert found["a"] is found["b"]
+    assert torch.equal(found["c"], model[0].weight[:2])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".msgpack"])
+def test_every_type_comes_through(tmp_path, dtype, suffix):
+    if suffix == ".safetensors" and dtype == torch.complex128:
+        pytest.skip("safetensors has no complex128")
+    values = torch.tensor([[1, 0, 1], [0, 0, 1]]).to(dtype) * (1 if dtype == torch.bool else 3)
+    tensors, path = {"a": values.to(dtype), "b": values[0, 0].to(dtype)}, tmp_path / f"file{suffix}"
+    if suffix == ".pt":
+        torch.save(tensors, path)
+    elif suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        name = str(dtype).removeprefix("torch.")
+        path.write_bytes(
+            msgpack.packb(
+                {
+                    key: hostile.array(
+                        tuple(value.shape), name, bytes(value.reshape(-1).view(torch.uint8).numpy())
+                    )
+                    for key, value in tensors.items()
+                }
+            )
+        )
+    assert same(read_state_dict(path), tensors)
+
+
+def test_the_tensors_do_not_depend_on_the_file(tmp_path):
+    for suffix in (".pt", ".safetensors"):
+        path = tmp_path / f"file{suffix}"
+        state = {k: v.clone() for k, v in network().state_dict().items()}
+        torch.save(state, path) if suffix == ".pt" else save_file(state, path)
+        found = read_state_dict(path)
+        path.write_bytes(bytes(path.stat().st_size))
+        assert same(found, state)
+
+
+# Made with Flax itself; see below each line for how.
+FLAX = ""
+
+
+def test_a_file_of_flax_itself(tmp_path):
+    (tmp_path / "file.msgpack").write_bytes(base64.b64decode(FLAX))
+    found = read_state_dict(tmp_path / "file.msgpack")
+    steps = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert found
+
+
+def test_pieces_are_put_together(tmp_path):
+    values = torch.arange(6.0)
+    chunks = [hostile.array((2,), content=bytes(v.view(torch.uint8).numpy())) for v in values.split(2)]
+    tree = {"params": {"a": hostile.pieces((2, 3), *chunks)}, "step": 5, "opt_state": {"0": {}}}
+    (tmp_path / "file.msgpack").write_bytes(msgpack.packb(tree))
+    assert same(read_state_dict(tmp_path / "file.msgpack"), {"a": values.reshape(2, 3)})
+
+
+def test_flax_needs_msgpack_only_when_it_is_used(tmp_path, monkeypatch):
+    (tmp_path / "file.msgpack").write_bytes(msgpack.packb({"a": hostile.array()}))
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    with pytest.raises(MissingLibraryError, match=r"required.*hydropress\[flax\]"):
+        read_state_dict(tmp_path / "file.msgpack")
+    torch.save(network().state_dict(), tmp_path / "file.pt")
+    read_state_dict(tmp_path / "file.pt")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["model.a", "model.b"], ["a", "b"]),
+        (["module.model.a", "module.model.b.c"], ["a", "b.c"]),
+        (["model.a", "decoder.b"], ["model.a", "decoder.b"]),
+        (["model.a", "model."], ["model.a", "model."]),
+        (["model._orig_mod.net.a"], ["a"]),
+        (["models.a"], ["models.a"]),
+        (["encoder.a", "encoder.b"], ["encoder.a", "encoder.b"]),
+        ([], []),
+    ],
+)
+def test_only_what_all_share_is_taken_away(names, expected):
+    assert strip_prefixes(names) == dict(zip(names, expected, strict=True))
+
+
+@given(
+    st.lists(st.sampled_from(PREFIXES)),
+    st.lists(st.text("abc", min_size=1), unique=True, min_size=1),
+)
+def test_any_pile_of_wrappers_comes_off(prefixes, names):
+    wrapped = ["".join(prefixes) + name for name in names]
+    assert strip_prefixes(wrapped) == dict(zip(wrapped, names, strict=True))
+
+
+def test_the_hand_made_archives_are_sound(tmp_path: Path):
+    """What the hostile cases spoil, PyTorch reads if it is not spoilt."""
+    content = hostile.archive(hostile.pickled({"a": hostile.View()}))
+    assert torch.equal(torch.load(io.BytesIO(content))["a"], torch.zeros(4))
+    (tmp_path / "file.pt").write_bytes(content)
+    assert torch.equal(read_state_dict(tmp_path / "file.pt")["a"], torch.zeros(4))
+    (tmp_path / "plain.safetensors").write_bytes(hostile.tensors_file({"a": hostile.entry()}))
+    assert torch.equal(read_state_dict(tmp_path / "plain.safetensors")["a"], torch.zeros(4))
+    assert zipfile.is_zipfile(tmp_path / "file.pt")
