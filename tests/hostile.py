@@ -52,7 +52,7 @@ class View:
         shape: Any = (4,),
         stride: Any = (1,),
         offset: Any = 0,
-        storage: Any = Storage(),  # noqa: B008
+        storage: Any = Storage(),
     ) -> None:
         self.arguments = (storage, offset, shape, stride, False, OrderedDict())
 
@@ -169,7 +169,8 @@ def _cut(content: bytes, share: float) -> bytes:
 WEIGHT = {"weight": torch.arange(4.0)}
 SOUND = saved(WEIGHT)
 SPOILT = {"good": torch.ones(2), "spoilt": torch.tensor([1.0, float("nan")])}
-NESTED_TUPLES = {_doubled(60, (), lambda inner: (inner, inner)): View()}
+# Each tuple holds the one before twice, so that a hash of the last takes 2^60 steps.
+ENDLESS_HASH = b"\x80\x02})" + b"q\x00h\x00\x86" * 60 + b"Ns."
 
 
 def _twice() -> bytes:
@@ -180,14 +181,17 @@ def _twice() -> bytes:
 CALLS: dict[str, tuple[bytes, str]] = {
     # What PyTorch's own reader of weights only would carry out ...
     "room.pt": (pickled({"a": Call(bytearray, HUGE)}), "__builtin__.bytearray|builtins.bytearray"),
-    "room-tensor.pt": (b"\x80\x02ctorch\nFloatTensor\n\x8a\x06" + HUGE.to_bytes(6, "little")
-                       + b"\x85R.", "torch.FloatTensor"),
+    "room-tensor.pt": (
+        b"\x80\x02ctorch\nFloatTensor\n\x8a\x06" + HUGE.to_bytes(6, "little") + b"\x85R.",
+        "torch.FloatTensor",
+    ),
     "hidden-method.pt": (pickled(Call(OrderedDict, state={"items": 1})), "attributes"),
     "sparse.pt": (saved({"a": torch.eye(3).to_sparse()}), "_rebuild_sparse_tensor|_get_layout"),
     # ... and what it would not.
     "eval.pt": (b"\x80\x02cbuiltins\neval\nX\x03\x00\x00\x001+1\x85R.", "builtins.eval"),
     "system.pt": (b"(X\x04\x00\x00\x00trueios\nsystem\n.", "instruction INST"),
     "protocol-4.pt": (pickled(Call(eval, "1+1"), protocol=4), "torch.save never writes"),
+    "endless-hash.pt": (ENDLESS_HASH, "a dictionary with a tuple as key"),
     "new-object.pt": (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "instruction NEWOBJ"),
 }
 
@@ -226,7 +230,6 @@ TREES: dict[str, tuple[Any, str]] = {
     "doubled.pt": (_doubled(30, View(), lambda t: {"a": t, "b": t}), "over 100,000 tensors"),
     "doubled-empty.pt": (_doubled(30, {}, lambda t: {"a": t, "b": t}), "over 100,000 tensors"),
     "same-name.pt": ({"a.b": View(), "a": {"b": View()}}, "holds 'a.b' twice"),
-    "endless-hash.pt": (NESTED_TUPLES, "a dictionary with a tuple as key"),
 }
 
 ARCHIVES: dict[str, tuple[Any, str]] = {

@@ -166,7 +166,10 @@ def test_what_the_client_raises_is_one_error(monkeypatch, error):
 
 @pytest.mark.parametrize("name", ["/nowhere/model", "./nowhere", Path("nowhere/model")])
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(monkeypatch, name):
-    monkeypatch.delattr(huggingface_hub, "snapshot_download")
+    def download(*_: Any, **__: Any) -> str:
+        raise AssertionError("the network")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(DataNotFoundError, match="does not exist; required"):
         SequenceClassifier.from_pretrained(name)
 

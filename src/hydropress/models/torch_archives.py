@@ -3,7 +3,6 @@
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,7 +119,9 @@ def _check(
             )
     for name, tensor in wanted.items():
         if tensor.dtype not in DTYPES.values():
-            raise ValueError(f"holds {name!r} of type {tensor.dtype}, not one of {', '.join(DTYPES)}")
+            raise ValueError(
+                f"holds {name!r} of type {tensor.dtype}, not one of {', '.join(DTYPES)}"
+            )
     # Strides may repeat numbers without end.
     needed = sum(tensor.nbytes for tensor in set(wanted.values()))
     if needed > length:
@@ -132,7 +133,10 @@ def _copied(found: dict[str, Tensor], wanted: dict[str, TensorOutline]) -> dict[
     copies: dict[TensorOutline, Tensor] = {}
     for name, expected in wanted.items():
         tensor: Any = found.get(name)
-        if tensor is None or (tensor.dtype, tuple(tensor.shape)) != (expected.dtype, expected.shape):
+        if tensor is None or (tensor.dtype, tuple(tensor.shape)) != (
+            expected.dtype,
+            expected.shape,
+        ):
             raise ValueError(f"{name} is not what the outline says")
         if expected not in copies:
             plain = tensor.detach().resolve_conj().resolve_neg()
