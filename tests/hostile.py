@@ -106,8 +106,14 @@ def saved(tree: Any, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def message(tree: Any) -> bytes:
+    packed = msgpack.packb(tree)
+    assert packed is not None
+    return packed
+
+
 def ext(code: int, payload: Any) -> msgpack.ExtType:
-    return msgpack.ExtType(code, payload if isinstance(payload, bytes) else msgpack.packb(payload))
+    return msgpack.ExtType(code, payload if isinstance(payload, bytes) else message(payload))
 
 
 def array(shape: Any = (4,), kind: Any = "float32", content: bytes = bytes(16)) -> msgpack.ExtType:
@@ -292,8 +298,8 @@ MESSAGES: dict[str, tuple[Any, str]] = {
 
 FLAX_FILES: dict[str, tuple[bytes, str]] = {
     "empty.msgpack": (b"", "is empty"),
-    "half.msgpack": (_cut(msgpack.packb({"a": array()}), 0.5), "checkpoint of Flax"),
-    "more-after.msgpack": (msgpack.packb({"a": array()}) + b"\x00", "extra data"),
+    "half.msgpack": (_cut(message({"a": array()}), 0.5), "checkpoint of Flax"),
+    "more-after.msgpack": (message({"a": array()}) + b"\x00", "extra data"),
     "no-text.msgpack": (b"\x81\xa2\xff\xfe\x00", "utf-8"),
     "pickle.msgpack": (pickle.dumps(Path("x")), "checkpoint of Flax"),
     "long-list.msgpack": (b"\xdd\xff\xff\xff\xff", "max_array_len"),
@@ -362,7 +368,7 @@ CASES = [
     *_cases({n: ({"a": v}, m) for n, (v, m) in VIEWS.items()}, lambda t: archive(pickled(t))),
     *_cases(TREES, lambda tree: archive(pickled(tree))),
     *_cases(ARCHIVES, lambda made: made),
-    *_cases(MESSAGES, msgpack.packb),
+    *_cases(MESSAGES, message),
     *_cases(FLAX_FILES, lambda made: made),
     *_cases(SAFETENSORS, lambda made: made),
 ]

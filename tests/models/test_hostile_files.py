@@ -71,7 +71,10 @@ def _tensors(edit: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path],
 
 
 def _bytes(name: str, content: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda folder: [(folder / name).write_bytes(content((folder / name).read_bytes()))][0]
+    def apply(folder: Path) -> None:
+        (folder / name).write_bytes(content((folder / name).read_bytes()))
+
+    return apply
 
 
 def _header_longer(content: bytes) -> bytes:

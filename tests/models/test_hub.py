@@ -129,7 +129,7 @@ def test_a_repository_in_the_cache_needs_no_network(tmp_path):
     model.save_pretrained(place / "snapshots" / COMMIT)
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text(COMMIT)
-    options = {"cache_dir": tmp_path, "local_files_only": True}
+    options: Any = {"cache_dir": tmp_path, "local_files_only": True}
     assert same(SequenceClassifier.from_pretrained("owner/model", **options), model)
     with pytest.raises(DataNotFoundError, match=r"owner/other.*required: a directory.*token"):
         SequenceClassifier.from_pretrained("owner/other", **options)

@@ -132,11 +132,8 @@ def _copied(found: dict[str, Tensor], wanted: dict[str, TensorOutline]) -> dict[
     """Copy what was found out of the mapped file, each tensor once."""
     copies: dict[TensorOutline, Tensor] = {}
     for name, expected in wanted.items():
-        tensor: Any = found.get(name)
-        if tensor is None or (tensor.dtype, tuple(tensor.shape)) != (
-            expected.dtype,
-            expected.shape,
-        ):
+        tensor = found.get(name)
+        if tensor is None or tensor.dtype != expected.dtype or tensor.shape != expected.shape:
             raise ValueError(f"{name} is not what the outline says")
         if expected not in copies:
             plain = tensor.detach().resolve_conj().resolve_neg()
