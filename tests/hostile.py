@@ -195,8 +195,11 @@ CALLS: dict[str, tuple[bytes, str]] = {
     "sparse.pt": (saved({"a": torch.eye(3).to_sparse()}), "_rebuild_sparse_tensor|_get_layout"),
     # ... and what it would not.
     "eval.pt": (b"\x80\x02cbuiltins\neval\nX\x03\x00\x00\x001+1\x85R.", "builtins.eval"),
-    "system.pt": (b"(X\x04\x00\x00\x00trueios\nsystem\n.", "instruction INST"),
-    "protocol-4.pt": (pickled(Call(eval, "1+1"), protocol=4), "torch.save never writes"),
+    "system.pt": (b"(X\x04\x00\x00\x00trueios\nsystem\n.", "instruction INST os system"),
+    "protocol-4.pt": (
+        pickled(Call(eval, "1+1"), protocol=4),
+        "PROTO 4, which torch.save never",
+    ),
     "endless-hash.pt": (ENDLESS_HASH, "a dictionary with a tuple as key"),
     "new-object.pt": (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "instruction NEWOBJ"),
 }

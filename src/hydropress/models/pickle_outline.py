@@ -138,8 +138,8 @@ class _Machine:
             self._ACTIONS[name](self)
         elif name == "GLOBAL":
             stack.append(self._global(argument))
-        elif name != "PROTO":
-            raise ValueError(f"the instruction {name}, which torch.save never writes")
+        elif name != "PROTO" or argument != 2:
+            raise ValueError(f"the instruction {name} {argument}, which torch.save never writes")
 
     def _mark(self) -> None:
         self.below.append(self.stack)
