@@ -4,7 +4,6 @@ Not huggingface_hub's own mixin: it parses ``config.json`` before our checks see
 configuration of its own, and would make every import of a model import the client.
 """
 
-import dataclasses
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
@@ -233,12 +232,11 @@ def model_card(model: "SequenceClassifier", name: str) -> str:
     name
         Where it is to be had: a repository or a directory.
     """
-    config = dataclasses.asdict(model.config)
     return _CARD.format(
         title=Path(name).name,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         name=name,
-        rows="\n".join(f"| {field} | {value} |" for field, value in config.items()),
+        rows="\n".join(f"| {field} | {value} |" for field, value in model.config.to_dict().items()),
     )
 
 
