@@ -67,7 +67,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("spoilt")
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     suffix=st.sampled_from(sorted(SOUND)),
     where=st.floats(0, 1, exclude_max=True),

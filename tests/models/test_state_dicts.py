@@ -147,6 +147,13 @@ def test_views_come_out_as_what_they_show(tmp_path):
         assert torch.equal(value, shown[name].to(value.dtype).reshape(tree[name].shape)), name
 
 
+def test_a_file_of_a_big_endian_machine(tmp_path):
+    records = {"data/0": np.arange(4, dtype=">f4").tobytes(), "byteorder": b"big"}
+    content = hostile.archive(hostile.pickled({"a": hostile.View()}), records)
+    (tmp_path / "file.pt").write_bytes(content)
+    assert same(read_state_dict(tmp_path / "file.pt"), {"a": torch.arange(4.0)})
+
+
 def test_tied_weights_stay_tied(tmp_path):
     weight = torch.randn(4, 3)
     tied = {"a": weight, "b": weight, "c": weight[:2]}

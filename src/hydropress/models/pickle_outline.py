@@ -10,7 +10,7 @@ import math
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -197,7 +197,7 @@ class _Machine:
             raise TypeError
         self.stack.append(_call(function.name, arguments))
 
-    _ACTIONS: dict[str, Callable[["_Machine"], None]] = {  # noqa: RUF012
+    _ACTIONS: ClassVar[dict[str, Callable[["_Machine"], None]]] = {
         "MARK": _mark,
         "TUPLE": lambda self: self._push(tuple(self._since_mark())),
         "EMPTY_DICT": lambda self: self._push({}),
