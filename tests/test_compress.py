@@ -213,6 +213,21 @@ def test_unknown_method_is_noticed_before_any_work():
     assert done == []
 
 
+@pytest.mark.parametrize("kind", ["s5", "lru"])
+def test_one_system_for_all_channels_is_refused(kind):
+    with pytest.raises(InvalidArgumentError, match=r"blocks\.0\.ssm is a .* one system for all"):
+        compress(tiny_model(layer=kind), order=2)
+
+
+def test_dss_layers_are_banks_too():
+    network = tiny_model(layer="dss", softmax_length=LENGTH)
+    smaller = compress(network, order=4, method="balanced").model
+    assert all(int(layer.system().order.max()) == 4 for _, layer in find_layers(smaller))
+    whole = compress(network, order=8, method="balanced").model
+    expected = logits(network)
+    assert (logits(whole) - expected).abs().max() <= 1e-3 * expected.abs().max()
+
+
 def test_a_model_without_ssm_is_refused():
     with pytest.raises(HydropressError, match="no linear SSM"):
         compress(nn.Sequential(nn.Linear(2, 2), nn.GRU(2, 2)), order=2)

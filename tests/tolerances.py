@@ -48,3 +48,6 @@ three digits."""
 
 STREAM = {torch.float32: STREAM_FLOAT32, torch.float64: 1e-11}
 """Streams against convolutions, by dtype; in float64 rounding adds up as in float32."""
+
+EXTRACTED = {torch.float32: 1e-5, torch.float64: 1e-10}
+"""A layer's system against what the layer does with an impulse, by dtype: what is promised."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from hydropress.bench.layers import MAX_PHASE, RING, _hippo_normal, lru_layer, s5_layer
+from hydropress.bench.layers import MAX_PHASE, RING, lru_layer, s5_layer
+from hydropress.models.s5 import hippo_normal
 
 
 @pytest.mark.parametrize("size", [2, 4, 16])
@@ -15,7 +16,7 @@ def test_the_vectors_are_those_of_the_normal_hippo_matrix(size):
     P = np.sqrt(n + 0.5)
     legs = -np.sqrt(np.outer(2 * n + 1, 2 * n + 1)) * np.tri(size, k=-1) - np.diag(n + 1.0)
     normal = legs + np.outer(P, P)
-    poles, vectors = (part.numpy() for part in _hippo_normal(size))
+    poles, vectors = (part.numpy() for part in hippo_normal(size))
     np.testing.assert_allclose(normal @ vectors, vectors * poles, atol=1e-12)
     np.testing.assert_allclose(vectors.conj().T @ vectors, np.eye(size // 2), atol=1e-12)
 

@@ -56,6 +56,17 @@ def test_bidirectional_layers_count_both_directions():
     assert layer.directions == 2
 
 
+@pytest.mark.parametrize("kind", ["dss", "s5", "lru"])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_other_layers_are_described_too(kind, bidirectional):
+    model = tiny_model(layer=kind, bidirectional=bidirectional)
+    for layer in inspect_model(model):
+        assert (layer.channels, layer.directions, layer.order) == (4, 1 + bidirectional, 8)
+        rough, fine = layer.sufficient_order
+        assert rough[0] <= fine[0] <= fine[1] <= 8
+        json.dumps(layer.to_dict(), allow_nan=False)
+
+
 def test_a_model_without_ssm_is_refused():
     with pytest.raises(InvalidArgumentError, match="no linear SSM"):
         inspect_model(nn.Linear(2, 2))

@@ -16,7 +16,7 @@ from hydropress.evaluation.metrics import (
     largest_order,
     predict,
 )
-from ragged import compressed_model
+from ragged import compressed_model, modal_mimo_model
 from tiny import tiny_images, tiny_model
 
 
@@ -90,6 +90,18 @@ def test_sizes_by_hand():
     assert average_order(nn.Linear(2, 2)) == 0
     # Four channels of 8 and four of 0, 1, 2 and 3 states: 38 / 8, rounded.
     assert average_order(compressed_model()) == 5
+
+
+def test_sizes_of_mimo_layers_by_hand():
+    model = tiny_model(layer="s5", bidirectional=True)  # 2 layers of 8 states in each direction
+    # Step, real part, frequency, a row of B and two columns of C for each of 4 pairs; D.
+    assert count_ssm_parameters(model) == 2 * (4 * (3 + 2 * 4 + 2 * 2 * 4) + 4)
+    assert count_states(model) == 2 * 2 * 8
+    assert largest_order(model) == average_order(model) == 8
+    # 8 states each way; then 2 pairs and a real pole forward, 1 and 2 backward.
+    reduced = modal_mimo_model(bidirectional=True)
+    assert count_states(reduced) == 8 + 8 + 5 + 4
+    assert average_order(reduced) == 6
 
 
 def test_evaluation_measures_both_models():

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from hydropress.errors import HydropressError, InvalidArgumentError
 from hydropress.models import checkpoint
 from hydropress.models.checkpoint import CONFIG, TENSORS, load, save, save_tensors, write_atomically
 from hydropress.models.classifier import SequenceClassifier, SSMBlock
+from hydropress.models.dss import DSS
 from hydropress.models.s4d import S4D
-from ragged import compressed_model
+from hydropress.models.s5 import S5
+from ragged import compressed_model, modal_mimo_model
 from tiny import tiny_model
 
 
@@ -30,6 +33,15 @@ MODELS = {
     "legs": lambda: tiny_model(initialization="legs", num_inputs=3, num_classes=2),
     "real": lambda: tiny_model(initialization="real", state_size=5, bidirectional=True),
     "float64": lambda: tiny_model().double(),
+    "dss": lambda: tiny_model(layer="dss"),
+    "dss softmax": lambda: tiny_model(layer="dss", softmax_length=20, bidirectional=True),
+    "s5": lambda: tiny_model(layer="s5", state_blocks=2, discretization="bilinear"),
+    "s5, both ways": lambda: tiny_model(layer="s5", bidirectional=True),
+    "lru": lambda: tiny_model(layer="lru", ring=(0.5, 0.9), max_phase=1.0),
+    "lru, both ways float64": lambda: tiny_model(layer="lru", bidirectional=True).double(),
+    "modal mimo": modal_mimo_model,
+    "modal mimo, both ways": lambda: modal_mimo_model(bidirectional=True),
+    "modal mimo float64": lambda: modal_mimo_model().double(),
     "compressed": compressed_model,
     "compressed, both ways": lambda: compressed_model(bidirectional=True),
     "compressed float64": lambda: compressed_model().double(),
@@ -85,6 +97,35 @@ def test_a_directory_holds_two_readable_files(tmp_path):
         },
         "layers": [{"kind": "s4d"}, {"kind": "modal", "pairs": 2, "reals": 2}],
     }
+
+
+def test_a_description_of_another_layer_says_all_of_it(tmp_path):
+    save(modal_mimo_model(bidirectional=True), tmp_path)
+    description = json.loads((tmp_path / CONFIG).read_text())
+    config = description["config"]
+    assert (config["layer"], config["state_blocks"]) == ("s5", 1)
+    assert config["ring"] == [0.0, 1.0]
+    assert description["layers"] == [
+        {"kind": "s5"},
+        {
+            "kind": "modal_mimo",
+            "pairs": [2, 1],
+            "reals": [1, 2],
+            "full_feedthrough": True,
+        },
+    ]
+
+
+def test_what_was_saved_before_there_were_other_layers_is_still_read():
+    folder = resources.files("hydropress.data").joinpath("models")
+    names = [entry.name for entry in folder.iterdir() if entry.is_dir()]
+    assert names
+    for name in names:
+        config = json.loads(folder.joinpath(name, CONFIG).read_text(encoding="utf-8"))["config"]
+        assert "layer" not in config
+        model = load(str(folder.joinpath(name)))
+        assert model.config.layer == "s4d"
+        assert model.config.to_dict() == config
 
 
 def test_a_loaded_model_does_not_depend_on_its_files(tmp_path):
@@ -188,6 +229,11 @@ UNSAVABLE = {
     "another discretization": lambda: replace_ssm(
         tiny_model(), S4D(4, 8, discretization="bilinear")
     ),
+    "another family": lambda: replace_ssm(tiny_model(), S5(4, 8)),
+    "another discretization of S5": lambda: replace_ssm(
+        tiny_model(layer="s5"), S5(4, 8, discretization="bilinear")
+    ),
+    "another softmax": lambda: replace_ssm(tiny_model(layer="dss"), DSS(4, 8, softmax_length=9)),
     "another size": lambda: replace_ssm(tiny_model(), S4D(4, 6)),
     "another kind": lambda: replace_ssm(tiny_model(), torch.nn.Identity()),
     "mixed precision": with_odd_tensor,

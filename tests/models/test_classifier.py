@@ -18,6 +18,9 @@ from hydropress.models.classifier import (
     SequenceClassifier,
     SSMBlock,
 )
+from hydropress.models.dss import DSS
+from hydropress.models.lru import LRU
+from hydropress.models.s5 import S5
 from ragged import compressed_model
 from tiny import tiny_model
 from tolerances import CLASSIFIER_FLOAT32, ROUNDING
@@ -216,9 +219,74 @@ def test_the_config_sets_every_size():
     assert model(torch.randn(2, 4, 3)).shape == (2, 7)
 
 
+LAYERS: dict[str, tuple[type, dict[str, Any]]] = {
+    "dss": (DSS, {}),
+    "dss, softmax": (DSS, {"softmax_length": 30}),
+    "s5": (S5, {"state_blocks": 2}),
+    "lru": (LRU, {"ring": (0.5, 0.9), "max_phase": 1.0}),
+}
+every_kind = pytest.mark.parametrize("kind", LAYERS)
+
+
+def model_of(kind: str, **changes: Any) -> SequenceClassifier:
+    changes = {"initialization": "legs", **LAYERS[kind][1], **changes}
+    return tiny_model(layer=kind.split(",")[0], **changes)
+
+
+@every_kind
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_config_chooses_the_layer(kind, bidirectional):
+    model = model_of(kind, bidirectional=bidirectional)
+    for block in blocks_of(model):
+        layer = block.ssm
+        assert type(layer) is LAYERS[kind][0]
+        assert layer.bidirectional == bidirectional
+        assert layer.system().order.unique().tolist() == [8]
+        if isinstance(layer, DSS):
+            assert layer.softmax_length == (30 if "softmax" in kind else 0)
+        if isinstance(layer, S5):
+            assert layer.blocks == 2
+        if isinstance(layer, LRU):
+            modulus = layer.system().poles.abs()
+            assert bool(((modulus > 0.49) & (modulus < 0.91)).all())
+    model.train()(torch.randn(3, 40, 1)).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@every_kind
+def test_every_layer_streams_in_a_classifier(kind):
+    model = model_of(kind)
+    sequences, recurrences = torch.randn(2, 60, 1), model.recurrences()
+    state, logits = model.initial_state(2), torch.empty(0)
+    with torch.no_grad():
+        for sample in sequences.unbind(1):
+            logits, state = model.step(sample, state, recurrences)
+        expected = model(sequences)
+    assert (logits - expected).abs().max() <= CLASSIFIER_FLOAT32 * expected.abs().max()
+
+
+@every_kind
+def test_padding_reaches_no_layer(kind):
+    model = model_of(kind, bidirectional=True)
+    lengths = torch.tensor([40, 25])
+    sequences = torch.randn(2, 40, 1)
+    with torch.no_grad():
+        both = model(sequences, lengths)
+        alone = model(sequences[1:, :25])
+    torch.testing.assert_close(both[1:], alone, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"layer": "rnn"}, "layer='rnn'; required: one of s4d, dss, s5, lru"),
+        ({"layer": "dss", "discretization": "bilinear"}, "'bilinear' with layer='dss'"),
+        ({"layer": "lru", "discretization": "bilinear"}, "'bilinear' with layer='lru'"),
+        ({"layer": "dss", "initialization": "real"}, "required: lin, inv or legs"),
+        ({"layer": "s5", "state_blocks": 5}, "64 with 5 blocks"),
+        ({"layer": "lru", "ring": (0.9, 0.1)}, "ring="),
         ({"num_inputs": 0}, "num_inputs=0; required: a positive integer"),
         ({"num_classes": 0}, "num_classes=0"),
         ({"channels": 0}, "channels=0"),

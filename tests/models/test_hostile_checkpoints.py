@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from hydropress.errors import DataNotFoundError, FileFormatError
 from hydropress.models.checkpoint import CONFIG, TENSORS, load, save
-from ragged import compressed_model
+from ragged import compressed_model, modal_mimo_model
 
 PATIENCE = 20  # seconds; a busy machine needs some, a declared size of 10^12 would need all
 
@@ -156,6 +156,65 @@ def test_descriptions_that_do_not_fit(place, edit, message):
     with pytest.raises(FileFormatError, match=message):
         load(place)
     refused(place)
+
+
+MIMO = {"kind": "modal_mimo", "pairs": [2], "reals": [1], "full_feedthrough": True}
+MIMO_DESCRIPTIONS = {
+    "another kind of own layer": (change("layers", 0, "kind", to="lru"), "kind is 'lru', and"),
+    "another layer of the config": (change("config", "layer", to="s4d"), "kind is 's5', and"),
+    "unknown layer": (change("config", "layer", to="rnn"), "config.layer is 'rnn'"),
+    "another size of the ring": (change("config", "ring", to=[1]), "ring is .* 2 numbers"),
+    "blocks that do not fit": (change("config", "state_blocks", to=3), "cannot be built"),
+    "a huge state": (change("config", "state_size", to=2 * 10**6), "blocks.0.ssm.log_step"),
+    "an absurd state": (change("config", "state_size", to=10**40), "cannot be built"),
+    "a number for a list": (change("layers", 1, "pairs", to=2), "pairs is 2, not a list"),
+    "texts for numbers": (change("layers", 1, "pairs", to=["2"]), "pairs is .* not a list"),
+    "three directions": (change("layers", 1, "pairs", to=[2, 0, 0]), "pairs is .* not a list"),
+    "a direction too many": (
+        change("layers", 1, to=MIMO | {"pairs": [2, 0], "reals": [1, 0]}),
+        "cannot be built",
+    ),
+    "no direction": (change("layers", 1, to=MIMO | {"pairs": [], "reals": []}), "cannot be built"),
+    "directions that differ": (change("layers", 1, "reals", to=[1, 1]), "cannot be built"),
+    "negative pairs": (change("layers", 1, "pairs", to=[-1]), "cannot be built"),
+    "huge pairs": (change("layers", 1, "pairs", to=[10**12]), "blocks.1.ssm.pair_log_decay"),
+    "absurd pairs": (change("layers", 1, "pairs", to=[10**40]), "cannot be built"),
+    "absurd real poles": (change("layers", 1, "reals", to=[10**40]), "cannot be built"),
+    "another D": (change("layers", 1, "full_feedthrough", to=False), r"blocks.1.ssm.D is F32"),
+    "a number for truth": (change("layers", 1, "full_feedthrough", to=1), "full_feedthrough is 1"),
+}
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"), MIMO_DESCRIPTIONS.values(), ids=MIMO_DESCRIPTIONS.keys()
+)
+def test_descriptions_of_mimo_layers_that_do_not_fit(tmp_path, edit, message):
+    save(modal_mimo_model(), tmp_path)
+    path = tmp_path / CONFIG
+    description = json.loads(path.read_text())
+    assert description["layers"][1] == MIMO
+    edit(description)
+    path.write_text(json.dumps(description))
+    with pytest.raises(FileFormatError, match=message):
+        load(tmp_path)
+    refused(tmp_path)
+
+
+@pytest.mark.parametrize("layer", ["dss", "s5", "lru"])
+def test_a_huge_state_costs_nothing_with_any_layer(place, layer):
+    path = place / CONFIG
+    description = json.loads(path.read_text())
+    description["config"] |= {"layer": layer, "state_size": 2 * 10**6, "initialization": "legs"}
+    description["layers"][0] = {"kind": layer}
+    path.write_text(json.dumps(description))
+    assert "blocks.0.ssm" in refused(place)
+
+
+@pytest.mark.parametrize(("name", "value"), [("step_size", 0.0), ("real_sign", 0.5)])
+def test_tensors_of_mimo_layers_that_do_not_fit(tmp_path, name, value):
+    save(modal_mimo_model(), tmp_path)
+    edit_tensors(tmp_path, fill(SSM + name, value))
+    assert name in refused(tmp_path)
 
 
 @pytest.mark.parametrize("initialization", ["legs", "inv", "real"])

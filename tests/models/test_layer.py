@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import LinearSSM
+from hydropress.models.dss import DSS
+from hydropress.models.layer import BankSSM, LinearSSM
+from hydropress.models.lru import LRU
+from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.models.s4d import S4D
-from strategies import bank, build
+from hydropress.models.s5 import S5
+from hydropress.systems.modal import MIMOSystem
+from strategies import bank, build, seeded_mimo
 from tiny import tiny_model
-from tolerances import LAYER, STREAM
+from tolerances import EXTRACTED, LAYER, STREAM
 
 CHANNELS = 4
 DTYPES = [torch.float32, torch.float64]
@@ -37,6 +42,22 @@ def ragged(*, bidirectional: bool = False) -> ModalSSM:
     return ModalSSM.from_system(rows.reshape(1 + bidirectional, CHANNELS), step=step, bias=bias)
 
 
+def modal_mimo(*, bidirectional: bool = False, diagonal: bool = False) -> ModalMIMOSSM:
+    """Three pairs and two real poles, one alternating; backward one pair and one real pole."""
+    system = seeded_mimo((1 + bidirectional,), CHANNELS, CHANNELS, 3, 2, seed=3)
+    exponents, states, D = system.exponents.clone(), system.states.clone(), system.D
+    exponents[0, 0] = torch.tensor(-2e-3 + 0.02j)
+    exponents[0, -1] = torch.tensor(-0.05 + 1j * np.pi)
+    if bidirectional:
+        states[1, [1, 2, 4]] = 0
+        D = torch.stack([D[0], torch.zeros_like(D[1])])
+    if diagonal:
+        D = torch.diag_embed(D.diagonal(dim1=-2, dim2=-1))
+    system = MIMOSystem(exponents, system.B, system.C, states, D, "discrete")
+    step = torch.tensor([0.1, 0.5])[: 1 + bidirectional]
+    return ModalMIMOSSM.from_system(system, step=step, bias=torch.tensor([0.5, -1.0, 0.0, 2.0]))
+
+
 CAUSAL: dict[str, Callable[[], LinearSSM]] = {
     "lin-zoh": lambda: S4D(CHANNELS, 16),
     "lin-bilinear": lambda: S4D(CHANNELS, 16, discretization="bilinear"),
@@ -44,15 +65,33 @@ CAUSAL: dict[str, Callable[[], LinearSSM]] = {
     "legs-bilinear": lambda: S4D(CHANNELS, 8, initialization="legs", discretization="bilinear"),
     "real": lambda: S4D(CHANNELS, 7, initialization="real"),
     "ragged": ragged,
+    "dss-exp": lambda: DSS(CHANNELS, 16),
+    "dss-softmax": lambda: DSS(CHANNELS, 16, softmax_length=200),
+    "s5": lambda: S5(CHANNELS, 16),
+    "s5-bilinear, blocks": lambda: S5(CHANNELS, 16, blocks=2, discretization="bilinear"),
+    "lru": lambda: LRU(CHANNELS, 12),
+    "lru, slow": lambda: LRU(CHANNELS, 12, ring=(0.9, 0.999), max_phase=0.3),
+    "modal mimo": modal_mimo,
+    "modal mimo, diagonal D": lambda: modal_mimo(diagonal=True),
 }
 BIDIRECTIONAL: dict[str, Callable[[], LinearSSM]] = {
     "lin, both ways": lambda: S4D(CHANNELS, 16, bidirectional=True),
     "real, both ways": lambda: S4D(CHANNELS, 3, initialization="real", bidirectional=True),
     "ragged, both ways": lambda: ragged(bidirectional=True),
+    "dss-exp, both ways": lambda: DSS(CHANNELS, 8, bidirectional=True),
+    "dss-softmax, both ways": lambda: DSS(CHANNELS, 8, softmax_length=60, bidirectional=True),
+    "s5, both ways": lambda: S5(CHANNELS, 16, blocks=2, bidirectional=True),
+    "lru, both ways": lambda: LRU(CHANNELS, 12, bidirectional=True),
+    "modal mimo, both ways": lambda: modal_mimo(bidirectional=True),
 }
 LAYERS = CAUSAL | BIDIRECTIONAL
 every_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS.keys())
 every_causal_layer = pytest.mark.parametrize("make", CAUSAL.values(), ids=CAUSAL.keys())
+every_bank = pytest.mark.parametrize(
+    "make",
+    [make for make in LAYERS.values() if isinstance(make(), BankSSM)],
+    ids=[name for name, make in LAYERS.items() if isinstance(make(), BankSSM)],
+)
 every_bidirectional_layer = pytest.mark.parametrize(
     "make", BIDIRECTIONAL.values(), ids=BIDIRECTIONAL.keys()
 )
@@ -62,19 +101,27 @@ def draw(*shape, dtype=torch.float32):
     return torch.randn(*shape, dtype=dtype)
 
 
+def kernels_and_feedthrough(layer, length):
+    """k, ``(directions, H, H, length)``, and D, ``(H, H)``, by NumPy in float64."""
+    system = layer.system()
+    kernels, D = system.impulse_response(length), system.D[0]
+    if isinstance(layer, BankSSM):
+        kernels = torch.diag_embed(kernels.movedim(-1, 0), dim1=-2, dim2=-1).movedim(0, -1)
+        D = torch.diag(D)
+    return kernels.numpy(), D.numpy()
+
+
 def direct(layer, signal):
     """y = k * u (+ the backward kernel, one step ahead) + D u + b, by NumPy in float64."""
     length = signal.shape[-1]
-    kernels = layer.system().impulse_response(length).numpy()
+    kernels, D = kernels_and_feedthrough(layer, length)
     u = signal.double().numpy()
-    output = np.zeros_like(u)
-    for index in np.ndindex(*u.shape[:-1]):
-        channel = index[-1]
-        output[index] = np.convolve(kernels[0, channel], u[index])[:length]
-        if layer.bidirectional:
-            ahead = np.convolve(kernels[1, channel], u[index][::-1])[: length - 1][::-1]
-            output[index][:-1] += ahead
-    output += layer.D.detach().double().numpy()[:, None] * u
+    output = D @ u
+    for t in range(length):
+        output[..., t:] += np.einsum("pml,...m->...pl", kernels[0, ..., : length - t], u[..., t])
+        if layer.bidirectional and t:
+            ahead = kernels[1, ..., :t][..., ::-1]
+            output[..., :t] += np.einsum("pml,...m->...pl", ahead, u[..., t])
     if layer.bias is not None:
         output += layer.bias.detach().double().numpy()[:, None]
     return output
@@ -100,6 +147,51 @@ def test_a_sequence_of_one_sample(make):
 
 @every_layer
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_the_system_is_what_an_impulse_at_every_input_shows(make, dtype):
+    layer, length, place = make().to(dtype), 400, 0
+    if layer.bidirectional:
+        place = 150
+    impulses = torch.zeros(CHANNELS, CHANNELS, length, dtype=dtype)
+    impulses[:, :, place] = torch.eye(CHANNELS)
+    with torch.no_grad():
+        measured = (layer(impulses) - layer(torch.zeros_like(impulses))).double().numpy()
+    kernels, D = kernels_and_feedthrough(layer, length)
+    expected = np.zeros_like(measured)
+    # Of input m, output p: row m of the batch, channel p.
+    expected[..., place:] = np.moveaxis(kernels[0, ..., : length - place], 1, 0)
+    expected[..., place] += D.T
+    if layer.bidirectional:
+        expected[..., :place] += np.moveaxis(kernels[1, ..., :place], 1, 0)[..., ::-1]
+    assert np.abs(measured - expected).max() <= EXTRACTED[dtype] * np.abs(expected).max()
+
+
+@every_layer
+def test_the_system_has_no_gradient_and_one_feedthrough(make):
+    layer = make()
+    system = layer.system()
+    assert system.batch_shape[0] == layer.directions
+    assert not system.exponents.requires_grad
+    assert not system.D.requires_grad
+    assert torch.equal(system.D[0], layer.feedthrough().detach().double()) or (
+        torch.equal(system.D[0], torch.diag(layer.feedthrough().detach().double()))
+    )
+    assert not system.D[1:].any()
+
+
+@every_layer
+def test_every_value_of_the_parameters_is_stable(make):
+    layer = make()
+    for seed in range(5):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.add_(2 * torch.randn_like(parameter))
+        layer.system().require_stable()
+        assert torch.isfinite(layer(draw(1, CHANNELS, 50))).all()
+
+
+@every_bank
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_kernel_equals_that_of_the_system(make, dtype):
     layer = make().to(dtype)
     kernel, system = layer.kernel(1000).detach(), layer.system()
@@ -107,11 +199,6 @@ def test_kernel_equals_that_of_the_system(make, dtype):
     assert system.batch_shape == kernel.shape[:2]
     expected = system.impulse_response(1000)
     assert (kernel - expected).abs().max() <= LAYER[dtype] * expected.abs().max()
-    assert torch.equal(system.D[0], layer.D.detach().double())
-    assert not system.exponents.requires_grad
-    assert not system.D.requires_grad
-    if layer.bidirectional:
-        assert not system.D[1].any()
 
 
 def stream(layer, signal, state=None, recurrence=None):
@@ -125,10 +212,18 @@ def stream(layer, signal, state=None, recurrence=None):
     return torch.stack(outputs, dim=-1), state
 
 
-@pytest.mark.parametrize("name", ["lin-zoh", "ragged"])
-def test_a_long_stream_equals_the_sequence(name):
+SLOW: dict[str, Callable[[], LinearSSM]] = {
     # The slowest modes that S4D starts with: half-lives of 1,400 samples.
-    layer = S4D(CHANNELS, 16, step_range=(1e-3, 2e-3)) if name == "lin-zoh" else ragged()
+    "lin-zoh": lambda: S4D(CHANNELS, 16, step_range=(1e-3, 2e-3)),
+    "ragged": ragged,
+    "s5": lambda: S5(CHANNELS, 16, step_range=(1e-3, 2e-3)),
+    "lru": lambda: LRU(CHANNELS, 16, ring=(0.999, 0.9995), max_phase=0.1),
+}
+
+
+@pytest.mark.parametrize("make", SLOW.values(), ids=SLOW.keys())
+def test_a_long_stream_equals_the_sequence(make):
+    layer = make()
     signal = draw(1, CHANNELS, 4096)
     outputs, _ = stream(layer, signal, recurrence=layer.recurrence())
     expected = layer(signal).detach()

@@ -10,8 +10,9 @@ from hydropress.errors import FileFormatError, InvalidArgumentError
 from hydropress.training.checkpoints import read_log
 from hydropress.training.config import TrainingConfig
 from hydropress.training.interrupts import DeferredInterrupt
-from hydropress.training.loop import fit, schedule
+from hydropress.training.loop import fit, make_optimizer, schedule
 from hydropress.training.process import keep_freed_memory, use_threads
+from ragged import compressed_model, modal_mimo_model
 from tiny import tiny_images, tiny_model
 
 # Two steps an epoch, so that six steps cross two borders of epochs.
@@ -210,3 +211,34 @@ def test_process_settings():
     assert torch.get_num_threads() == before
     with pytest.raises(InvalidArgumentError, match="threads=0"):
         use_threads(0)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (tiny_model, {"log_step", "log_decay", "frequency"}),
+        (lambda: tiny_model(layer="dss"), {"log_step", "log_decay", "frequency", "W"}),
+        (lambda: tiny_model(layer="s5"), {"log_step", "real_part", "frequency", "B"}),
+        (lambda: tiny_model(layer="lru"), {"log_decay", "log_phase", "log_gamma", "B"}),
+        (
+            compressed_model,
+            {"log_step", "log_decay", "frequency", "pair_log_decay", "pair_frequency"}
+            | {"real_log_decay"},
+        ),
+        (
+            modal_mimo_model,
+            {"log_step", "real_part", "frequency", "B", "pair_log_decay", "pair_frequency"}
+            | {"pair_B", "real_log_decay", "real_B"},
+        ),
+    ],
+)
+def test_dynamics_have_the_small_rate_and_no_decay(make, expected):
+    model = make()
+    others, dynamics = make_optimizer(model, CONFIG).param_groups
+    assert dynamics["peak"] == CONFIG.ssm_learning_rate
+    assert dynamics["weight_decay"] == 0
+    names = {id(value): name for name, value in model.named_parameters()}
+    found = [names[id(value)] for value in dynamics["params"]]
+    assert {name.rpartition(".")[2] for name in found} == expected
+    assert all(".ssm." in name for name in found)
+    assert len(found) + len(others["params"]) == len(names)

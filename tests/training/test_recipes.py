@@ -41,6 +41,21 @@ def test_yaml_round_trip(tmp_path):
     assert load_recipe(path).training.seed == 7
 
 
+def test_yaml_round_trip_of_other_layers(tmp_path):
+    model = ClassifierConfig(layer="lru", ring=(0.9, 0.99), max_phase=0.5, state_size=8)
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(Recipe("mine", model=model).to_dict()))
+    assert load_recipe(path).model == model
+
+
+def test_recipes_of_s4d_are_written_as_before_there_were_others():
+    # Runs and experiments are told apart by what they wrote down.
+    entries = Recipe("mine").to_dict()["model"]
+    assert not {"layer", "softmax_length", "state_blocks", "ring", "max_phase"} & {*entries}
+    entries = Recipe("mine", model=ClassifierConfig(state_blocks=3)).to_dict()["model"]
+    assert entries["state_blocks"] == 3
+
+
 def test_the_seed_can_be_replaced_also_by_zero():
     assert load_recipe("sequential-fashion-mnist", seed=3).training.seed == 3
     recipe = Recipe("a", seed=5)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from hydropress.models.s4d import initial_poles
+from hydropress.models.s5 import hippo_normal
 from hydropress.systems.discretization import discretize_zoh
 from hydropress.systems.modal import MIMOSystem
 from hydropress.systems.moments import Time
@@ -50,7 +50,7 @@ def s5_layer(
     """
     generator = torch.Generator().manual_seed(seed)
     size = states // blocks
-    poles, vectors = _hippo_normal(size)
+    poles, vectors = hippo_normal(size)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=torch.float64, generator=generator)
@@ -71,15 +71,6 @@ def s5_layer(
     if time == "continuous":
         gain = step.to(gain)
     return _layer(exponents, B * gain[:, None], C, time)
-
-
-def _hippo_normal(size: int) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues with Im > 0 and orthonormal eigenvectors of HiPPO-N of even size."""
-    root = torch.sqrt(2 * torch.arange(size, dtype=torch.float64) + 1)
-    skew = torch.tril(torch.outer(root, root), -1) / 2
-    # A = -1/2 I - (skew - skewᵀ) = -1/2 I + i H: H is Hermitian and has the eigenvectors of A.
-    _, vectors = torch.linalg.eigh(1j * (skew - skew.T))
-    return initial_poles("legs", size), vectors[:, size // 2 :]
 
 
 def lru_layer(states: int, width: int, seed: int) -> MIMOSystem:

@@ -16,7 +16,7 @@ from hydropress.calibration.fit import (
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.sensitivity import gradients_by_system, output_change
 from hydropress.calibration.signals import LayerSignals, predict
-from hydropress.models.layer import LinearSSM
+from hydropress.models.layer import BankSSM
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.reduce import reduce_path
@@ -25,7 +25,7 @@ from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
 
 
-def _step_of(layer: LinearSSM) -> Tensor | None:
+def _step_of(layer: BankSSM) -> Tensor | None:
     """Return the time units per sample of the layer's systems, if it has such a scale."""
     log_step = getattr(layer, "log_step", None)
     if log_step is not None:
@@ -127,7 +127,7 @@ class LayerReducer:
     """
 
     name: str
-    layer: LinearSSM
+    layer: BankSSM
     method: str
     settings: CalibratedSettings
     reduced: dict[int, SISOSystem]
@@ -135,9 +135,7 @@ class LayerReducer:
     starts: dict[int, list[dict[str, Iterate]]]
 
     @staticmethod
-    def of(
-        name: str, layer: LinearSSM, method: str, settings: CalibratedSettings
-    ) -> "LayerReducer":
+    def of(name: str, layer: BankSSM, method: str, settings: CalibratedSettings) -> "LayerReducer":
         """Return a reducer that has searched no orders yet."""
         return LayerReducer(name, layer, method, settings, {}, {}, {})
 

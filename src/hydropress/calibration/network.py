@@ -14,7 +14,8 @@ from hydropress.calibration.layers import LayerData, LayerReducer, PathErrors
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
 from hydropress.calibration.sensitivity import SEQUENCES, output_gradients
 from hydropress.calibration.signals import CAPTURE_BATCH, capture_inputs
-from hydropress.models.layer import LinearSSM
+from hydropress.errors import InvalidArgumentError
+from hydropress.models.layer import BankSSM, LinearSSM
 from hydropress.systems.modal import SISOSystem
 
 FIRST_LIMIT = 8
@@ -29,6 +30,20 @@ def find_layers(model: nn.Module) -> list[tuple[str, LinearSSM]]:
     return [
         (name, module) for name, module in model.named_modules() if isinstance(module, LinearSSM)
     ]
+
+
+def _banks(model: nn.Module) -> list[tuple[str, BankSSM]]:
+    """Return the layers, or raise if one is no bank of scalar systems."""
+    banks: list[tuple[str, BankSSM]] = []
+    for name, layer in find_layers(model):
+        if not isinstance(layer, BankSSM):
+            raise InvalidArgumentError(
+                f"{name} is a {type(layer).__name__}, one system for all channels; required: "
+                "layers with a system for each channel, such as S4D and DSS; "
+                "reduce(layer.system(), order) reduces it by itself"
+            )
+        banks.append((name, layer))
+    return banks
 
 
 def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
@@ -74,7 +89,7 @@ class NetworkReducer:
         self._tick = tick
         self._layers = {
             name: LayerReducer.of(name, layer, method, settings)
-            for name, layer in find_layers(self.original)
+            for name, layer in _banks(self.original)
         }
         self._errors: dict[bool, dict[str, PathErrors]] = {True: {}, False: {}}
         self._wanted: Tensor | None = None

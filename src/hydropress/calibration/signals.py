@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.models.convolution import fast_fft_length
-from hydropress.models.layer import LinearSSM
+from hydropress.models.layer import BankSSM
 
 CAPTURE_BATCH = 64
 NUM_BINS = 192
@@ -85,7 +85,7 @@ class LayerSignals:
     outputs: Tensor
 
     @staticmethod
-    def of(layer: LinearSSM, original_inputs: Tensor, inputs: Tensor) -> "LayerSignals":
+    def of(layer: BankSSM, original_inputs: Tensor, inputs: Tensor) -> "LayerSignals":
         """Run the original systems on what they got; arguments of shape ``(n, H, L)``."""
         directions = layer.directions
         original = _by_row(original_inputs, directions)

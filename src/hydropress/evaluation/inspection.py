@@ -36,7 +36,8 @@ class LayerInspection:
     name
         Path of the layer in the model.
     channels, directions, order, parameters
-        Systems are ``channels * directions``; ``order`` is the largest number of real states.
+        Systems are ``channels * directions``, of S5 and LRU one for each direction; ``order`` is
+        the largest number of real states of one.
     half_life
         Smallest, median and largest half-life of a mode, in samples.
     frequency

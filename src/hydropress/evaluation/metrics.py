@@ -98,16 +98,19 @@ def count_ssm_parameters(model: nn.Module) -> int:
 
 
 def count_states(model: nn.Module) -> int:
-    """Return the number of real SSM states of a model, all channels and directions together."""
+    """Return the number of real SSM states of a model, all systems and directions together."""
     return sum(int(layer.system().order.sum()) for _, layer in linear_ssms(model))
 
 
 def largest_order(model: nn.Module) -> int:
-    """Return the largest number of real states that a channel of a model has; 0 without SSMs."""
+    """Return the largest number of real states of a system of a model; 0 without SSMs.
+
+    A system is a channel's, or of S5 and LRU a layer's, in one direction.
+    """
     return max((int(layer.system().order.max()) for _, layer in linear_ssms(model)), default=0)
 
 
 def average_order(model: nn.Module) -> int:
-    """Return the real states per channel of a model, on average, rounded; 0 without SSMs."""
+    """Return the real states of a model's systems, on average, rounded; 0 without SSMs."""
     orders = [layer.system().order.flatten() for _, layer in linear_ssms(model)]
     return round(float(torch.cat(orders).double().mean())) if orders else 0

@@ -5,7 +5,6 @@ PyTorch's ``meta`` device) and compared with the header of the tensor file, so t
 hostile description costs nothing.
 """
 
-import dataclasses
 import json
 import os
 from collections.abc import Generator, Mapping
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
 from hydropress.models.classifier import ClassifierConfig, SequenceClassifier, SSMBlock
+from hydropress.models.config import is_described
 from hydropress.models.description import (
     ANOTHER_COPY,
     FORMAT,
@@ -29,8 +29,8 @@ from hydropress.models.description import (
     parse_description,
     refuse,
 )
+from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.models.modal_ssm import ModalSSM
-from hydropress.models.s4d import S4D
 
 CONFIG = "config.json"
 TENSORS = "model.safetensors"
@@ -108,7 +108,7 @@ def save(model: SequenceClassifier, directory: str | Path) -> None:
     description = {
         "format": FORMAT,
         "version": VERSION,
-        "config": dataclasses.asdict(model.config),
+        "config": model.config.to_dict(),
         "layers": layers,
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,13 +121,20 @@ def save(model: SequenceClassifier, directory: str | Path) -> None:
 def _describe_layer(index: int, model: SequenceClassifier) -> dict[str, Any]:
     block = model.blocks[index]
     layer = block.ssm if isinstance(block, SSMBlock) else block
-    if type(layer) is S4D and layer.discretization == model.config.discretization:
-        return {"kind": "s4d"}
+    if is_described(layer, model.config):
+        return {"kind": model.config.layer}
     if type(layer) is ModalSSM:
         return {"kind": "modal", "pairs": len(layer.pair_row), "reals": len(layer.real_row)}
+    if type(layer) is ModalMIMOSSM:
+        return {
+            "kind": "modal_mimo",
+            "pairs": list(layer.pairs),
+            "reals": list(layer.reals),
+            "full_feedthrough": layer.full_feedthrough,
+        }
     raise InvalidArgumentError(
-        f"block {index} holds {layer}; required: a ModalSSM, or an S4D with the discretization "
-        "of the model's config, which is all that the format describes"
+        f"block {index} holds {layer}; required: a ModalSSM, a ModalMIMOSSM or a layer as the "
+        "model's config describes it, which is all that the format describes"
     )
 
 
@@ -211,15 +218,25 @@ def _skeleton(config: ClassifierConfig, layers: list[dict[str, Any]]) -> Sequenc
     with torch.device("meta"):
         model = SequenceClassifier(config)
         for block, layer in zip(model.blocks, layers, strict=True):
+            assert isinstance(block, SSMBlock)
+            directions = block.ssm.directions
             if layer["kind"] == "modal":
-                assert isinstance(block, SSMBlock)
                 block.ssm = ModalSSM(
                     torch.empty(layer["pairs"], dtype=torch.int64),
                     torch.empty(layer["reals"], dtype=torch.int64),
                     torch.empty(layer["reals"]),
-                    torch.empty(block.ssm.directions * config.channels),
+                    torch.empty(directions * config.channels),
                     channels=config.channels,
                     bidirectional=config.bidirectional,
+                )
+            elif layer["kind"] == "modal_mimo":
+                block.ssm = ModalMIMOSSM(
+                    layer["pairs"],
+                    layer["reals"],
+                    torch.empty(sum(layer["reals"])),
+                    torch.empty(directions),
+                    channels=config.channels,
+                    full_feedthrough=layer["full_feedthrough"],
                 )
     return model
 
@@ -254,6 +271,7 @@ def _bad_values(model: SequenceClassifier) -> list[str]:
             rows = torch.cat([layer.pair_row, layer.real_row])
             if bool(((rows < 0) | (rows >= len(layer.step_size))).any()):
                 problems.append(f"blocks.{index}.ssm has a row that is none of its systems")
+        if isinstance(layer, ModalSSM | ModalMIMOSSM):
             if not bool((layer.step_size > 0).all()):
                 problems.append(f"blocks.{index}.ssm.step_size is not positive")
             if not bool((layer.real_sign.abs() == 1).all()):

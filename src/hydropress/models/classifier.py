@@ -2,63 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import LinearSSM, Recurrence, require_positive_integer
-from hydropress.models.s4d import S4D, Discretization, Initialization
-
-
-@dataclass(frozen=True)
-class ClassifierConfig:
-    """Everything that determines a classifier's architecture.
-
-    Attributes
-    ----------
-    num_inputs, num_classes
-        Size of one sample of the sequence and of the output.
-    num_tokens
-        If not 0, sequences are of tokens from 0 (padding) to ``num_tokens - 1``, which are
-        embedded, instead of samples.
-    pairs
-        Whether two sequences are classified together: the decoder is given both features, their
-        product and their difference.
-    channels
-        H, the width of every block.
-    num_layers
-        Number of blocks.
-    state_size
-        N, real states per channel of each S4D.
-    norm
-        ``pre`` normalises the input of each block, ``post`` the output of each residual sum.
-    normalization
-        ``layer``: over the channels of each sample.  ``batch``: over all samples of a batch, with
-        the padding.
-    pooling
-        ``mean`` over time, or the ``last`` step.
-    dropout
-        Share of (sequence, channel) lines that are dropped in a block's branch.
-    """
-
-    num_inputs: int = 1
-    num_classes: int = 10
-    num_tokens: int = 0
-    pairs: bool = False
-    channels: int = 64
-    num_layers: int = 4
-    state_size: int = 64
-    initialization: Initialization = "lin"
-    discretization: Discretization = "zoh"
-    bidirectional: bool = False
-    step_range: tuple[float, float] = (1e-3, 1e-1)
-    norm: Literal["pre", "post"] = "pre"
-    normalization: Literal["layer", "batch"] = "layer"
-    pooling: Literal["mean", "last"] = "mean"
-    dropout: float = 0.1
+from hydropress.models.config import ClassifierConfig, build_layer
+from hydropress.models.layer import LinearSSM, StepCoefficients, require_positive_integer
 
 
 class _Standardize(torch.autograd.Function):
@@ -154,7 +105,7 @@ class SSMBlock(nn.Module):
         return self._around(signal, self.ssm, mask)
 
     def step(
-        self, sample: Tensor, state: Tensor, recurrence: Recurrence | None = None
+        self, sample: Tensor, state: Tensor, recurrence: StepCoefficients | None = None
     ) -> tuple[Tensor, Tensor]:
         """Advance by one sample, shape ``(B, H)``, with the state of the SSM in and out."""
         new_state = state
@@ -221,18 +172,7 @@ class SequenceClassifier(nn.Module):
             else nn.Linear(config.num_inputs, config.channels)
         )
         self.blocks = nn.ModuleList(
-            SSMBlock(
-                S4D(
-                    config.channels,
-                    config.state_size,
-                    initialization=config.initialization,
-                    discretization=config.discretization,
-                    bidirectional=config.bidirectional,
-                    step_range=config.step_range,
-                ),
-                config,
-            )
-            for _ in range(config.num_layers)
+            SSMBlock(build_layer(config), config) for _ in range(config.num_layers)
         )
         self.norm = _normalization(config) if config.norm == "pre" else nn.Identity()
         features = 4 * config.channels if config.pairs else config.channels
@@ -302,7 +242,7 @@ class SequenceClassifier(nn.Module):
                 "one for each sequence"
             )
 
-    def recurrences(self) -> tuple[Recurrence, ...]:
+    def recurrences(self) -> tuple[StepCoefficients, ...]:
         """Return every block's step coefficients, computed once for many a :meth:`step`."""
         return tuple(block.ssm.recurrence() for block in self._causal_blocks())
 
@@ -324,7 +264,7 @@ class SequenceClassifier(nn.Module):
         self,
         sample: Tensor,
         state: StreamState,
-        recurrences: Sequence[Recurrence] | None = None,
+        recurrences: Sequence[StepCoefficients] | None = None,
     ) -> tuple[Tensor, StreamState]:
         """Advance by one sample; the logits are those of :meth:`forward` on all samples so far.
 

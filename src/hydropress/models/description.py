@@ -5,19 +5,29 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from hydropress.errors import FileFormatError
-from hydropress.models.classifier import ClassifierConfig
+from hydropress.models.config import OF_OTHER_LAYERS, ClassifierConfig
 
 FORMAT = "hydropress-classifier"
 VERSION = 1
 ANOTHER_COPY = "save the model again or take another copy of it"
 
 _SHOWN_PROBLEMS = 4
+_MOST_NUMBERS = 2  # directions of a layer
 _HEADER: dict[str, Any] = {"format": Literal[FORMAT], "version": Literal[VERSION]}
 _LAYERS: dict[Any, dict[str, Any]] = {
     "s4d": {"kind": Literal["s4d"]},
+    "dss": {"kind": Literal["dss"]},
+    "s5": {"kind": Literal["s5"]},
+    "lru": {"kind": Literal["lru"]},
     "modal": {"kind": Literal["modal"], "pairs": int, "reals": int},
+    "modal_mimo": {
+        "kind": Literal["modal_mimo"],
+        "pairs": tuple[int, ...],
+        "reals": tuple[int, ...],
+        "full_feedthrough": bool,
+    },
 }
-_ANY_LAYER: dict[str, Any] = {"kind": Literal["s4d", "modal"]}
+_ANY_LAYER: dict[str, Any] = {"kind": Literal["s4d", "dss", "s5", "lru", "modal", "modal_mimo"]}
 
 
 def parse_description(
@@ -37,8 +47,8 @@ def parse_description(
     Returns
     -------
     config, layers
-        The architecture, and for each block the kind of its SSM and, for ``modal``, the number of
-        its pairs and real poles.
+        The architecture, and for each block the kind of its SSM and, for ``modal`` and
+        ``modal_mimo``, the number of its pairs and real poles, of ``modal_mimo`` by direction.
 
     Raises
     ------
@@ -50,11 +60,15 @@ def parse_description(
         start = {name: value for name, value in description.items() if name in _HEADER}
     refuse(path, _problems("", start, _HEADER), f"{FORMAT} version {VERSION}")
     blocks = {name.split(".")[1] for name in tensor_names if name.startswith("blocks.")}
-    schema = {**_HEADER, "config": get_type_hints(ClassifierConfig), "layers": list}
-    problems = _problems("", description, schema)
+    fields = get_type_hints(ClassifierConfig)
+    if isinstance(description, dict) and isinstance(description.get("config"), dict):
+        given = description["config"]
+        fields = {n: kind for n, kind in fields.items() if n in given or n not in OF_OTHER_LAYERS}
+    problems = _problems("", description, {**_HEADER, "config": fields, "layers": list})
     if not problems:
         layers = description["layers"]
         count = description["config"]["num_layers"]
+        own = description["config"].get("layer", ClassifierConfig.layer)
         if not count == len(layers) == len(blocks):
             problems = [
                 f"num_layers is {brief(count)} with {len(layers)} layers listed and tensors of "
@@ -64,10 +78,12 @@ def parse_description(
             kind = layer.get("kind") if isinstance(layer, dict) else None
             known = isinstance(kind, str) and kind in _LAYERS
             problems += _problems(f"layers[{index}]", layer, _LAYERS[kind] if known else _ANY_LAYER)
+            if known and kind not in (own, "modal", "modal_mimo"):
+                problems.append(f"layers[{index}].kind is {kind!r}, and config.layer {own!r}")
     refuse(path, problems, f"exactly the fields of a {FORMAT} of version {VERSION}")
-    fields = description["config"].items()
     config: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in description["config"].items()
     }
     return ClassifierConfig(**config), description["layers"]
 
@@ -89,6 +105,10 @@ def _problems(name: str, value: Any, required: Any) -> list[str]:
     if get_origin(required) is Literal:
         right = any(type(value) is type(option) and value == option for option in options)
         wanted = " or ".join(map(repr, options))
+    elif options[1:] == (...,):
+        wanted = "a list of whole numbers"
+        right = isinstance(value, list) and len(value) <= _MOST_NUMBERS
+        right = right and not any(_problems("", part, options[0]) for part in value)
     elif get_origin(required) is tuple:
         wanted = f"a list of {len(options)} numbers"
         right = isinstance(value, list) and len(value) == len(options)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import LinearSSM, Modes
+from hydropress.models.layer import BankSSM, Modes
 from hydropress.systems.discretization import discretize_zoh
 from hydropress.systems.kernels import modal_kernel
 from hydropress.systems.modal import SISOSystem
@@ -19,7 +19,7 @@ def _check_fit(name: str, value: Tensor | None, *shapes: tuple[int, ...]) -> Non
         )
 
 
-class ModalSSM(LinearSSM):
+class ModalSSM(BankSSM):
     """What a layer becomes when its SSMs are reduced.
 
     The modes of all channels lie one after another, each with the index of its system; nothing is
@@ -38,7 +38,7 @@ class ModalSSM(LinearSSM):
         Time units per sample of each system, shape ``(directions * channels,)``; a scale, not
         trained.
     channels, bidirectional
-        As in :class:`~hydropress.models.layer.LinearSSM`.
+        As in :class:`~hydropress.models.layer.BankSSM`.
 
     Notes
     -----

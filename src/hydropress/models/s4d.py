@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import LinearSSM, Modes, require_positive_integer
+from hydropress.models.layer import BankSSM, Modes, require_positive_integer
 from hydropress.systems.discretization import discretize_bilinear, discretize_zoh
 from hydropress.systems.kernels import modal_kernel
 
@@ -55,7 +55,17 @@ def initial_poles(initialization: Initialization, state_size: int) -> Tensor:
     return torch.complex(torch.full_like(frequency, -0.5), frequency)
 
 
-class S4D(LinearSSM):
+def draw_log_step(step_range: tuple[float, float], count: int) -> Tensor:
+    """Draw steps log-uniformly and return their logarithms, shape ``(count,)``."""
+    if len(step_range) != 2 or not 0 < step_range[0] <= step_range[1] < math.inf:
+        raise InvalidArgumentError(
+            f"step_range={step_range!r}; required: the smallest and the largest step, positive"
+        )
+    low, high = (math.log(value) for value in step_range)
+    return low + (high - low) * torch.rand(count)
+
+
+class S4D(BankSSM):
     """S4D layer with a learned step per channel.
 
     Parameters
@@ -107,17 +117,12 @@ class S4D(LinearSSM):
                 f"state_size={state_size} with initialization={initialization!r}; required: a "
                 "positive even number (odd only for 'real'), since poles come in conjugate pairs"
             )
-        if len(step_range) != 2 or not 0 < step_range[0] <= step_range[1] < math.inf:
-            raise InvalidArgumentError(
-                f"step_range={step_range!r}; required: the smallest and the largest step, positive"
-            )
         self.state_size = state_size
         self.initialization = initialization
         self.discretization = discretization
         self.has_real_poles = initialization == "real"
         poles = initial_poles(initialization, state_size).expand(channels, -1)
-        low, high = (math.log(value) for value in step_range)
-        self.log_step = nn.Parameter(low + (high - low) * torch.rand(channels))
+        self.log_step = nn.Parameter(draw_log_step(step_range, channels))
         self.log_decay = nn.Parameter(torch.log(-poles.real).float())
         if self.has_real_poles:
             self.C = nn.Parameter(torch.randn(self.directions, *poles.shape, 1))

@@ -35,14 +35,22 @@ from hydropress.training.hardware import Hardware, lightning
 from hydropress.training.objectives import CrossEntropy, Objective
 from hydropress.training.run_folder import LOG, fingerprint, match_run
 
-# Parameters of the SSM's dynamics: small steps and no decay towards an arbitrary zero.
+# Parameters of the SSM's dynamics: small steps and no decay towards an arbitrary zero.  B and W are
+# among them as in the published training of DSS, S5 and LRU.
 SSM_DYNAMICS = (
     "log_step",
     "log_decay",
     "frequency",
+    "real_part",
+    "log_phase",
+    "log_gamma",
+    "B",
+    "W",
     "pair_log_decay",
     "pair_frequency",
+    "pair_B",
     "real_log_decay",
+    "real_B",
 )
 LOG_EVERY = 50
 

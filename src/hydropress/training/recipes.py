@@ -57,12 +57,11 @@ class Recipe:
         """Return what its YAML file would hold, with every default written out."""
         training = asdict(self.training)
         del training["seed"]
-        model = asdict(self.model) | {"step_range": list(self.model.step_range)}
         return {
             "data": self.data,
             "length": self.length,
             "seed": self.seed,
-            "model": model,
+            "model": self.model.to_dict(),
             "training": training,
         }
 
