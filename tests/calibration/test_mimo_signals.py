@@ -11,22 +11,10 @@ from hydropress.calibration.mimo_signals import (
     matching_bias,
     output_errors,
     respond,
-    scan,
 )
 from hydropress.errors import InvalidArgumentError
 from mimo_layers import layer, noise, recur, relative_error
 from tolerances import STREAM
-
-
-@pytest.mark.parametrize("length", [1, 7, 32, 33, 100, 1100])
-def test_scan_is_the_recurrence(length):
-    exponents = layer(1, 3, 2).exponents[0]
-    drive = torch.randn(5, 2, length, dtype=torch.complex128)
-    state, wanted = torch.zeros(5, 2, dtype=torch.complex128), []
-    for t in range(length):
-        state = torch.exp(exponents)[:, None] * state + drive[..., t]
-        wanted.append(state)
-    torch.testing.assert_close(scan(exponents, drive), torch.stack(wanted, -1), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("directions", [1, 2])

@@ -18,7 +18,6 @@ from hydropress.calibration.mimo_signals import (
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.reduce import reduce_path
 from hydropress.reduction.weights import measured_weight
-from hydropress.systems.assembly import stack
 from hydropress.systems.gramians import real_gramian_factors
 from hydropress.systems.modal import MIMOSystem
 

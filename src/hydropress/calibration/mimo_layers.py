@@ -8,7 +8,6 @@ from torch import Tensor
 
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
-from hydropress.calibration.layers import PathErrors, lookup
 from hydropress.calibration.mimo_fit import MIMOFit, mimo_starts
 from hydropress.calibration.mimo_signals import (
     MIMOSignals,
@@ -16,6 +15,7 @@ from hydropress.calibration.mimo_signals import (
     output_errors,
     residuals,
 )
+from hydropress.calibration.path_errors import PathErrors, lookup
 from hydropress.calibration.sensitivity import output_change
 from hydropress.models.mimo_layer import MIMOSSM
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM

@@ -56,6 +56,8 @@ class OutputObjective:
         Theirs.
     inputs, outputs
         The same with channels first, shape ``(H, n, L)``.
+    exact
+        Rows of inputs, then of outputs, float64, shape ``(2 H, n L)``.
     penalty
         As of :meth:`~hydropress.calibration.mimo_regression.Regression.solve`.
     """
@@ -64,6 +66,7 @@ class OutputObjective:
     moments: SignalMoments
     inputs: Tensor
     outputs: Tensor
+    exact: Tensor
     penalty: float
 
     @staticmethod
@@ -73,7 +76,8 @@ class OutputObjective:
             one.transpose(0, 1).contiguous() for one in (signals.inputs, signals.outputs)
         )
         moments = SignalMoments.of(signals, is_full=is_full)
-        return OutputObjective(signals, moments, inputs, outputs, penalty)
+        exact = torch.cat([inputs.flatten(1), outputs.flatten(1)]).double()
+        return OutputObjective(signals, moments, inputs, outputs, exact, penalty)
 
     def evaluate(self, modes: LayerModes) -> Gradient:
         """Return merit and derivatives with C, D and the bias eliminated.
@@ -86,7 +90,7 @@ class OutputObjective:
         """
         states = modes.trajectories(self.inputs)
         regressors = modes.regressors(states)
-        sums = products(regressors, self.inputs, self.outputs)
+        sums = products(regressors, self.exact)
         regression = Regression.from_sums(modes, self.signals, self.moments, sums)
         fitted = regression.solve(self.penalty)
         count, pairs = len(modes.states), modes.states == 2
@@ -113,13 +117,14 @@ class OutputObjective:
         poles = torch.exp(modes.exponents)
         scale = 1 / self.moments.output_energy
         by_pole = (by_drive * before.conj()).to(torch.complex128).sum((1, 2))
-        driven = torch.view_as_real(by_drive.flatten(1)).double()
-        by_input = torch.einsum("mtz,ht->mhz", driven, self.inputs.flatten(1).double())
+        u = self.exact[: len(self.inputs)].mT
+        flat_drive = by_drive.flatten(1)
+        by_input = torch.complex(flat_drive.real.double() @ u, flat_drive.imag.double() @ u)
         energies = by_mode * regression.energies * scale
         return Gradient(
             fitted,
             by_pole * poles.conj() * scale,
-            torch.view_as_complex(by_input.contiguous()) * scale,
+            by_input * scale,
             energies,
         )
 

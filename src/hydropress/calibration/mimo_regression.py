@@ -82,7 +82,7 @@ class Fitted:
     weights
         Of the outputs on the modes' regressors, float64, shape ``(H, f)``.
     D
-        Of each channel, shape ``(H,)``, or full, ``(H, H)``; zero if no direction reads the present.
+        Of each channel, shape ``(H,)``, or full, ``(H, H)``; zero if none reads the present.
     bias
         Constants at the outputs, shape ``(H,)``.
     merit
@@ -134,10 +134,11 @@ class Regression:
         width = count + 2 * signals.inputs.shape[1]
         sums = torch.zeros(count, width + 1, dtype=torch.float64, device=signals.inputs.device)
         for part in batches(len(signals.inputs), width, length):
-            inputs, outputs = (
-                one[part].transpose(0, 1).contiguous() for one in (signals.inputs, signals.outputs)
-            )
-            sums += products(modes.regressors(modes.trajectories(inputs)), inputs, outputs)
+            inputs = signals.inputs[part].transpose(0, 1).contiguous()
+            regressors = modes.regressors(modes.trajectories(inputs))
+            outputs = signals.outputs[part].transpose(0, 1)
+            both = torch.cat([inputs.flatten(1), outputs.flatten(1)]).double()
+            sums += products(regressors, both)
         return Regression.from_sums(modes, signals, moments, sums)
 
     @staticmethod
@@ -182,7 +183,9 @@ class Regression:
             weights, D = self._solve_full(price, penalty)
         else:
             weights, D = self._solve_diagonal(price)
-        explained = (weights.mT * self.by_output).sum() + ((D if D.ndim == 1 else D.mT) * moments.cross).sum()
+        explained = (weights.mT * self.by_output).sum() + (
+            (D if D.ndim == 1 else D.mT) * moments.cross
+        ).sum()
         merit = 1 - float(explained) / moments.output_energy
         return Fitted(weights, D, self.bias(weights, D), merit)
 
@@ -226,12 +229,10 @@ def solve_ridge(gram: Tensor, ridge: Tensor, right: Tensor) -> Tensor:
     return torch.cholesky_solve(right * scale[:, None], factor) * scale[:, None]
 
 
-def products(regressors: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
-    """Return the regressors' products with themselves, inputs, outputs and one, all float64."""
+def products(regressors: Tensor, signals: Tensor) -> Tensor:
+    """Return the regressors' products with themselves, with signals ``(k, n L)`` and with one."""
     left = regressors.flatten(1).double()
-    right = [inputs.flatten(1).double(), outputs.flatten(1).double()]
-    return torch.cat([left @ left.mT, *(left @ one.mT for one in right), left.sum(1)[:, None]], 1)
-
+    return torch.cat([left @ left.mT, left @ signals.mT, left.sum(1)[:, None]], 1)
 
 
 def to_system(

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.errors import InvalidArgumentError
+from hydropress.models.scan import scan
 from hydropress.systems.modal import MIMOSystem
 from hydropress.systems.state_space import turn_phases
-
-CHUNK = 32
-"""Samples that one product of matrices takes a mode across."""
 
 ENTRIES_AT_ONCE = 2**22
 """Of the modes' trajectories: 32 MB in single precision."""
@@ -23,57 +21,27 @@ ENTRIES_AT_ONCE = 2**22
 FORWARD, BACKWARD = 0, 1
 
 
-def scan(exponents: Tensor, drive: Tensor) -> Tensor:
-    """Return x[t] = a x[t-1] + w[t] of every mode, from rest.
-
-    Parameters
-    ----------
-    exponents
-        s = log a, complex128, shape ``(m,)``.
-    drive
-        w, complex, shape ``(m, n, L)``.
-
-    Returns
-    -------
-    Tensor
-        Of the shape and precision of ``drive``.
-
-    Notes
-    -----
-    Within chunks x is the product of w and a triangular matrix of powers of a; the last values of
-    the chunks follow the same recurrence with a^T.
-    """
-    length = drive.shape[-1]
-    size = min(CHUNK, length)
-    chunks = -(-length // size)
-    if chunks * size > length:
-        drive = nn.functional.pad(drive, (0, chunks * size - length))
-    steps = torch.arange(size + 1, dtype=torch.float64, device=drive.device)
-    powers = torch.exp(exponents[:, None] * steps).to(drive.dtype)
-    lag = (steps[None, :-1] - steps[:-1, None]).long()
-    matrix = torch.where(lag >= 0, powers[:, lag.clamp_min(0)], 0)
-    inside = (drive.flatten(1).unflatten(1, (-1, size)) @ matrix).unflatten(1, (-1, chunks))
-    if chunks > 1:
-        ends = scan(size * exponents, inside[..., -1])
-        inside[:, :, 1:] += ends[:, :, :-1, None] * powers[:, None, None, 1:]
-    return inside.flatten(2)[..., :length]
-
-
 def _late(signal: Tensor) -> Tensor:
     """Return a signal one sample later, from rest."""
     return nn.functional.pad(signal, (1, 0))[..., :-1]
 
 
+def _scan(exponents: Tensor, drive: Tensor) -> Tensor:
+    if not len(exponents):
+        return drive
+    return torch.complex(*scan(exponents, [drive.real.contiguous(), drive.imag.contiguous()]))
+
+
 def _run(exponents: Tensor, drive: Tensor, is_backward: bool) -> Tensor:
     if is_backward:
-        return scan(exponents, _late(drive.flip(-1))).flip(-1)
-    return scan(exponents, drive)
+        return _scan(exponents, _late(drive.flip(-1))).flip(-1)
+    return _scan(exponents, drive)
 
 
 def _run_adjoint(exponents: Tensor, sources: Tensor, is_backward: bool) -> Tensor:
     if is_backward:
-        return _late(scan(exponents, sources))
-    return scan(exponents, sources.flip(-1)).flip(-1)
+        return _late(_scan(exponents, sources))
+    return _scan(exponents, sources.flip(-1)).flip(-1)
 
 
 @dataclass(frozen=True)
