@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from hydropress.calibration.fit import CalibratedSettings
-from hydropress.calibration.mimo_fit import MIMOFit, mimo_starts, observed_balancing
-from hydropress.calibration.mimo_signals import MIMOSignals, respond
+from hydropress.calibration.mimo_fit import MIMOFit
+from hydropress.calibration.mimo_signals import MIMOSignals
+from hydropress.calibration.mimo_starts import mimo_starts
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.assembly import stack
 from hydropress.systems.modal import MIMOSystem
 from mimo_layers import layer, noise, recur, relative_error
 
-SETTINGS = CalibratedSettings()
+SETTINGS = CalibratedSettings(search_iterations=3)
 COUNT, HELD_OUT = 20, 5
 
 
@@ -56,7 +57,7 @@ def test_the_bias_matches_the_means_of_all_sequences(directions):
     np.testing.assert_allclose(result.bias.numpy(), shift, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("directions", [1, 2])
 def test_it_is_no_worse_than_any_start_with_matched_means(seed, directions):
     full = layer(3, 6, directions=directions, seed=seed)
@@ -82,7 +83,7 @@ def test_a_layer_that_is_reducible_is_recovered(directions):
         states=torch.cat([small.states, small.states], -1),
     )
     signals = signals_of(full)
-    settings = CalibratedSettings(energy_penalty=0.0)
+    settings = replace(SETTINGS, energy_penalty=0.0)
     result = MIMOFit.of(full, signals, settings).reduce(starts_of(full, 4, signals))
     assert result.output_error < 1e-6
     fresh = noise(4, 3, 60, mean=-1.0, seed=9)
@@ -127,36 +128,10 @@ def test_no_states_leave_feedthrough_and_bias():
 def test_half_lives_are_bounded_by_the_settings():
     full = layer(3, 6)
     signals = signals_of(full)
-    settings = CalibratedSettings(half_life=0.1)
+    settings = replace(SETTINGS, half_life=0.1)
     starts = mimo_starts(full, (4,), signals, settings)[4][0]
     result = MIMOFit.of(full, signals, settings).reduce(
         {name: one.reshape(1) for name, one in starts.items()}
     )
     assert float(full.decay.min()) < np.log(2) / 6
     assert float(result.system.decay.min()) >= np.log(2) / 6 * (1 - 1e-9)
-
-
-def test_observed_coordinates_have_the_covariance_of_the_data():
-    """Balanced: the states' measured covariance and the observability Gramian are both Σ."""
-    full = layer(3, 4)
-    signals = signals_of(full)
-    balancing = observed_balancing(full, signals, 0)
-    order = 8
-    sigma = balancing.hankel_singular_values[0]
-    whole = balancing.truncate(order)
-    np.testing.assert_allclose(
-        respond(whole, (0,), signals.inputs), respond(full, (0,), signals.inputs), atol=1e-8
-    )
-    A, B, C, _ = balancing._balanced(order)
-    state = np.zeros((COUNT, order))
-    samples = []
-    for t in range(signals.inputs.shape[-1]):
-        state = state @ A[0].numpy().T + signals.inputs[..., t].numpy() @ B[0].numpy().T
-        samples.append(state)
-    measured = np.cov(np.stack(samples).reshape(-1, order).T, bias=True)
-    np.testing.assert_allclose(measured, np.diag(sigma[:order]), atol=1e-8 * float(sigma[0]))
-    gramian, power = np.zeros((order, order)), C[0].numpy()
-    for _ in range(4000):
-        gramian += power.T @ power
-        power = power @ A[0].numpy()
-    np.testing.assert_allclose(gramian, np.diag(sigma[:order]), atol=1e-8 * float(sigma[0]))

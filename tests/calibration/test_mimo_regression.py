@@ -45,11 +45,10 @@ def outputs(system: MIMOSystem, bias: Tensor, signals: MIMOSignals) -> np.ndarra
 
 
 @pytest.mark.parametrize("directions", [1, 2])
-@pytest.mark.parametrize("is_full", [False, True])
-def test_the_fit_is_that_of_dense_least_squares(directions, is_full):
+def test_the_fit_is_that_of_dense_least_squares(directions):
     system, signals = case(directions)
     states = columns(system, signals)
-    moments = SignalMoments.of(signals, is_full=is_full)
+    moments = SignalMoments.of(signals)
     modes = LayerModes.of(system, signals.directions)
     regression = Regression.of(modes, signals, moments)
     fitted = regression.solve(0.0)
@@ -59,8 +58,7 @@ def test_the_fit_is_that_of_dense_least_squares(directions, is_full):
     missed = 0.0
     for p in range(3):
         wanted = signals.outputs[:, p].numpy().ravel()
-        own = u if is_full else u[p : p + 1]
-        matrix = np.column_stack([states, own.T, np.ones(len(wanted))])
+        matrix = np.column_stack([states, u[p], np.ones(len(wanted))])
         solution, *_ = np.linalg.lstsq(matrix, wanted)
         np.testing.assert_allclose(
             actual[:, p].ravel(), matrix @ solution, rtol=0, atol=1e-6 * np.abs(wanted).max()
@@ -75,7 +73,7 @@ def test_the_penalty_is_a_price_on_what_modes_contribute():
     modes = LayerModes.of(system, (0,))
     # Phases of b that the modes have, so that C can be compared.
     states = columns(replace(system, B=modes.B[None]), signals)
-    moments = SignalMoments.of(signals, is_full=False)
+    moments = SignalMoments.of(signals)
     fitted = Regression.of(modes, signals, moments).solve(0.3)
     centred = states - states.mean(0)
     energies = np.square(centred).sum(0)
@@ -101,9 +99,9 @@ def test_the_penalty_is_a_price_on_what_modes_contribute():
 def test_parts_make_the_same_sums(monkeypatch):
     system, signals = case(2)
     modes = LayerModes.of(system, (0, 1))
-    whole = Regression.of(modes, signals, SignalMoments.of(signals, is_full=False))
+    whole = Regression.of(modes, signals, SignalMoments.of(signals))
     monkeypatch.setattr(mimo_signals, "ENTRIES_AT_ONCE", 2 * 20 * 40)
-    parts = Regression.of(modes, signals, SignalMoments.of(signals, is_full=False))
+    parts = Regression.of(modes, signals, SignalMoments.of(signals))
     for name in ("gram", "by_input", "by_output", "means"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name))
     torch.testing.assert_close(parts.moments.cross, whole.moments.cross)
@@ -115,7 +113,7 @@ def test_without_states_there_is_feedthrough_and_bias():
         system.exponents, system.B, system.C, 0 * system.states, system.D, "discrete"
     )
     modes = LayerModes.of(empty, (0,))
-    fitted = Regression.of(modes, signals, SignalMoments.of(signals, is_full=False)).solve(1e-4)
+    fitted = Regression.of(modes, signals, SignalMoments.of(signals)).solve(1e-4)
     for p in range(3):
         u, y = signals.inputs[:, p].numpy().ravel(), signals.outputs[:, p].numpy().ravel()
         slope, intercept = np.polyfit(u, y, 1)
@@ -129,7 +127,7 @@ def test_a_state_that_nothing_drives_has_no_output():
     B[0, 1] = 0
     silent = MIMOSystem(system.exponents, B, system.C, system.states, system.D, "discrete")
     modes = LayerModes.of(silent, (0,))
-    fitted = Regression.of(modes, signals, SignalMoments.of(signals, is_full=False)).solve(0.0)
+    fitted = Regression.of(modes, signals, SignalMoments.of(signals)).solve(0.0)
     C = modes.outputs_of(fitted.weights)
     assert bool((C[:, 1] == 0).all())
     assert bool((C[:, [0, 2]] != 0).all())

@@ -9,16 +9,10 @@ from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.mimo_polish import polish, subsample
 from hydropress.calibration.mimo_regression import Regression, SignalMoments, to_system
 from hydropress.calibration.mimo_signals import (
-    BACKWARD,
     LayerModes,
     MIMOSignals,
-    batches,
     residuals,
 )
-from hydropress.reduction.balancing import Balancing
-from hydropress.reduction.reduce import reduce_path
-from hydropress.reduction.weights import measured_weight
-from hydropress.systems.gramians import real_gramian_factors
 from hydropress.systems.modal import MIMOSystem
 
 POLISHING_STEPS = 30
@@ -53,107 +47,6 @@ class MIMOResult:
     is_polished: bool
 
 
-def observed_balancing(
-    full: MIMOSystem, signals: MIMOSignals, direction: int
-) -> Balancing[MIMOSystem]:
-    """Return balanced coordinates in which the states have the covariance that they have on data.
-
-    The controllability Gramian, the states' covariance under white inputs, gives way to the one
-    measured on the signals; the observability Gramian stays.  Of the outputs' energy the states
-    that are kept have as much as any so many can have to first order, correlated inputs or not.
-
-    Parameters
-    ----------
-    full
-        One system, batch shape ``(1,)``.
-    direction
-        How it reads.
-
-    Notes
-    -----
-    Truncations are stable whatever the covariance: the observability Gramian Q of the states kept
-    satisfies A₁ᵀ Q₁ A₁ - Q₁ ≤ 0, as with the input weights of [enns1984].
-    """
-    modes = LayerModes.of(full, (direction,))
-    # In the coordinates of the system: not with its phases turned.
-    modes = modes.replace(modes.exponents, full.B[full.states > 0], modes.C)
-    length = signals.inputs.shape[-1]
-    width = 2 * len(modes.states)
-    gram = torch.zeros(width, width, dtype=torch.float64, device=signals.inputs.device)
-    total = gram.new_zeros(width)
-    for part in batches(len(signals.inputs), width + signals.inputs.shape[1], length):
-        states = modes.trajectories(signals.inputs[part].transpose(0, 1).contiguous())
-        flat = torch.view_as_real(states).permute(0, 3, 1, 2).flatten(0, 1).flatten(1).double()
-        gram += flat @ flat.mT
-        total += flat.sum(1)
-    samples = len(signals.inputs) * length
-    covariance = (gram - torch.outer(total, total) / samples) * (2 / samples)
-    values, vectors = torch.linalg.eigh(covariance)
-    rows = torch.zeros(2 * full.num_poles, width, dtype=torch.float64, device=gram.device)
-    used = (full.states[0] > 0).repeat_interleave(2)
-    rows[used] = vectors * values.clamp_min(0).sqrt()
-    _, observability = real_gramian_factors(full)
-    U, sigma, Vh = torch.linalg.svd(observability[0].mT @ rows, full_matrices=False)
-    left, right = observability[0] @ U, rows @ Vh.mT
-    missing = 2 * full.num_poles - len(sigma)
-    left, right, sigma = (
-        torch.nn.functional.pad(one, (0, missing)) for one in (left, right, sigma)
-    )
-    return Balancing(full, left[None], right[None], sigma[None])
-
-
-def mimo_starts(
-    full: MIMOSystem,
-    orders: tuple[int, ...],
-    signals: MIMOSignals,
-    settings: CalibratedSettings,
-) -> dict[int, list[dict[str, MIMOSystem]]]:
-    """Return the starts at every order.
-
-    Parameters
-    ----------
-    full
-        Batch shape ``(K,)``, one system a direction.
-    orders
-        States per direction, from 1 on.
-    signals
-        What the layer gets.
-    settings
-        How it is fitted.
-
-    Returns
-    -------
-    dict
-        From order to the starts of each direction by name, systems of batch shape ``()``.
-    """
-    length = signals.inputs.shape[-1]
-    descent = replace(settings.search(length), energy_penalty=0.0)
-    found: dict[int, list[dict[str, MIMOSystem]]] = {order: [] for order in orders}
-    for row, direction in enumerate(signals.directions):
-        system = full[row : row + 1]
-        possible = tuple(order for order in orders if order < int(system.order))
-        paths: dict[str, dict[int, MIMOSystem]] = {name: {} for name in NAMES}
-        if possible:
-            samples = signals.inputs.double() - signals.inputs.double().mean((0, 2))[:, None]
-            read = samples.flip(-1) if direction == BACKWARD else samples
-            weight = measured_weight(read.mT)
-            plain = reduce_path(system, orders=possible, descent=descent)
-            weighted = reduce_path(system, orders=possible, descent=descent, weight=weight)
-            balanced = Balancing.of(system)
-            observed = observed_balancing(system, signals, direction)
-            for order in possible:
-                paths["unweighted"][order] = plain[order].system[0]
-                paths["weighted"][order] = weighted[order].system[0]
-                paths["balanced"][order] = balanced.truncate(order)[0]
-                paths["observed"][order] = observed.truncate(order)[0]
-        for order in orders:
-            found[order].append({name: paths[name].get(order, system[0]) for name in NAMES})
-    return found
-
-
-NAMES = "observed", "weighted", "unweighted", "balanced"
-
-
 @dataclass(frozen=True)
 class _Candidate:
     """Systems with their bias and held-out error."""
@@ -171,8 +64,7 @@ class MIMOFit:
     Attributes
     ----------
     full
-        Batch shape ``(K,)``, one system a direction; the D that is fitted is diagonal if this one's
-        is.
+        Batch shape ``(K,)``, one system a direction.
     fitted, held_out
         The sequences that are fitted, and the last ones, on which starts are compared.
     moments
@@ -192,7 +84,7 @@ class MIMOFit:
     def of(full: MIMOSystem, signals: MIMOSignals, settings: CalibratedSettings) -> "MIMOFit":
         """Do the work that fits of all orders share."""
         fitted, held_out = signals.split(settings.num_held_out(len(signals.inputs)))
-        moments = SignalMoments.of(fitted, is_full=_is_full(full))
+        moments = SignalMoments.of(fitted)
         return MIMOFit(full, fitted, held_out, moments, held_out.variance(), settings)
 
     @property
@@ -266,7 +158,6 @@ class MIMOFit:
             moved = polish(
                 found.system,
                 subsample(self.fitted),
-                is_full=_is_full(self.full),
                 penalty=self.settings.energy_penalty,
                 decay_floor=search.decay_floor,
                 steps=POLISHING_STEPS,
@@ -282,8 +173,3 @@ class MIMOFit:
 def _floored(system: MIMOSystem, floor: float) -> MIMOSystem:
     decay = (-system.exponents.real).clamp_min(floor)
     return replace(system, exponents=torch.complex(-decay, system.exponents.imag))
-
-
-def _is_full(system: MIMOSystem) -> bool:
-    direct = system.D.sum(0)
-    return bool((direct != torch.diag_embed(direct.diagonal())).any())

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
-from hydropress.calibration.mimo_fit import MIMOFit, mimo_starts
+from hydropress.calibration.mimo_fit import MIMOFit
 from hydropress.calibration.mimo_signals import (
     MIMOSignals,
     matching_bias,
     output_errors,
     residuals,
 )
+from hydropress.calibration.mimo_starts import mimo_starts
 from hydropress.calibration.path_errors import PathErrors, lookup
 from hydropress.calibration.sensitivity import output_change
 from hydropress.models.mimo_layer import MIMOSSM

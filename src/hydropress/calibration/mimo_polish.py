@@ -70,12 +70,12 @@ class OutputObjective:
     penalty: float
 
     @staticmethod
-    def of(signals: MIMOSignals, penalty: float, *, is_full: bool) -> "OutputObjective":
+    def of(signals: MIMOSignals, penalty: float) -> "OutputObjective":
         """Pose the problem; all trajectories are held at once."""
         inputs, outputs = (
             one.transpose(0, 1).contiguous() for one in (signals.inputs, signals.outputs)
         )
-        moments = SignalMoments.of(signals, is_full=is_full)
+        moments = SignalMoments.of(signals)
         exact = torch.cat([inputs.flatten(1), outputs.flatten(1)]).double()
         return OutputObjective(signals, moments, inputs, outputs, exact, penalty)
 
@@ -97,8 +97,7 @@ class OutputObjective:
         weights = fitted.weights.to(self.inputs)
         flat = regressors.flatten(1)
         residual = self.outputs.flatten(1) - weights @ flat - fitted.bias[:, None].to(flat)
-        D, inputs = fitted.D.to(flat), self.inputs.flatten(1)
-        residual -= D[:, None] * inputs if D.ndim == 1 else D @ inputs
+        residual -= fitted.D[:, None].to(flat) * self.inputs.flatten(1)
         squares = fitted.weights.square().sum(0)
         by_mode = squares[:count].clone()
         by_mode[pairs] += squares[count:]
@@ -204,7 +203,6 @@ def polish(
     start: MIMOSystem,
     signals: MIMOSignals,
     *,
-    is_full: bool,
     penalty: float,
     decay_floor: float,
     steps: int,
@@ -217,8 +215,6 @@ def polish(
         Batch shape ``(K,)``, one a direction.
     signals
         On which the error counts.
-    is_full
-        Whether D is a full matrix.
     penalty
         See :class:`OutputObjective`.
     decay_floor
@@ -231,7 +227,7 @@ def polish(
     MIMOSystem
         The best poles and B seen; C and D are those of the start, and to be fitted.
     """
-    objective = OutputObjective.of(signals, penalty, is_full=is_full)
+    objective = OutputObjective.of(signals, penalty)
     modes = LayerModes.of(start, signals.directions)
     flat = objective.inputs.flatten(1).double()
     flat = flat - flat.mean(1, keepdim=True)

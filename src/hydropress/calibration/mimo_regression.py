@@ -26,51 +26,29 @@ class SignalMoments:
         Shape ``(H,)``.
     output_energy
         Σ y² over all outputs.
-    inputs, cross
-        Σ u'² and Σ u' y of each channel, shape ``(H,)``; for a full feedthrough Σ u' u'ᵀ and
-        Σ u' yᵀ, ``(H, H)``.
+    input_energy, cross
+        Σ u'² and Σ u' y of each channel, shape ``(H,)``.
     """
 
     samples: int
     input_means: Tensor
     output_means: Tensor
     output_energy: float
-    inputs: Tensor
+    input_energy: Tensor
     cross: Tensor
 
     @staticmethod
-    def of(signals: MIMOSignals, *, is_full: bool) -> "SignalMoments":
-        """Sum them up.
-
-        Parameters
-        ----------
-        is_full
-            Whether the feedthrough to be fitted is a full matrix.
-        """
+    def of(signals: MIMOSignals) -> "SignalMoments":
+        """Sum them up."""
         count, channels, length = signals.inputs.shape
         samples = count * length
-        sums = torch.zeros(2, channels, dtype=torch.float64, device=signals.inputs.device)
-        energy = sums.new_zeros(())
-        inputs, cross = sums.new_zeros(2, *((channels, channels) if is_full else (channels,)))
-        for part in batches(count, 4 * channels, length):
-            u, y = (
-                one[part].transpose(0, 1).flatten(1).double()
-                for one in (signals.inputs, signals.outputs)
-            )
-            sums += torch.stack([u.sum(1), y.sum(1)])
-            energy += y.square().sum()
-            inputs += u @ u.mT if is_full else u.square().sum(1)
-            cross += u @ y.mT if is_full else (u * y).sum(1)
-        u, y = sums / samples
-        left = u[:, None] if is_full else u
-        return SignalMoments(
-            samples,
-            u,
-            y,
-            max(float(energy - samples * y.square().sum()), 1e-300),
-            inputs - samples * left * u,
-            cross - samples * left * y,
-        )
+        sums = torch.zeros(5, channels, dtype=torch.float64, device=signals.inputs.device)
+        for part in batches(count, 2 * channels, length):
+            u, y = signals.inputs[part].double(), signals.outputs[part].double()
+            sums += torch.stack([one.sum((0, 2)) for one in (u, y, y * y, u * u, u * y)])
+        u, y = sums[:2] / samples
+        outputs, inputs, cross = sums[2:] - samples * torch.stack([y * y, u * u, u * y])
+        return SignalMoments(samples, u, y, max(float(outputs.sum()), 1e-300), inputs, cross)
 
 
 @dataclass(frozen=True)
@@ -82,7 +60,7 @@ class Fitted:
     weights
         Of the outputs on the modes' regressors, float64, shape ``(H, f)``.
     D
-        Of each channel, shape ``(H,)``, or full, ``(H, H)``; zero if none reads the present.
+        Of each channel, shape ``(H,)``; zero if no direction reads the present.
     bias
         Constants at the outputs, shape ``(H,)``.
     merit
@@ -97,9 +75,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Regression:
-    """Normal equations of wanted outputs on the modes' states, inputs and a constant.
-
-    Of the inputs each output has its own, for a diagonal D, or all.
+    """Normal equations of wanted outputs on the modes' states, the own input and a constant.
 
 
     The constant is eliminated: products are those of deviations from the means, in float64.
@@ -179,41 +155,30 @@ class Regression:
         """
         moments = self.moments
         price = (penalty + LEAST_RIDGE) * self.modes.per_regressor(self.energies)
-        if self.fits_feedthrough and moments.inputs.ndim == 2:
-            weights, D = self._solve_full(price, penalty)
-        else:
-            weights, D = self._solve_diagonal(price)
-        explained = (weights.mT * self.by_output).sum() + (
-            (D if D.ndim == 1 else D.mT) * moments.cross
-        ).sum()
-        merit = 1 - float(explained) / moments.output_energy
-        return Fitted(weights, D, self.bias(weights, D), merit)
-
-    def _solve_diagonal(self, price: Tensor) -> tuple[Tensor, Tensor]:
-        moments = self.moments
         right = torch.cat([self.by_input, self.by_output], 1)
         of_input, of_output = solve_ridge(self.gram, price, right).chunk(2, 1)
         D = torch.zeros_like(moments.cross)
         if self.fits_feedthrough:
-            left = moments.inputs - (self.by_input * of_input).sum(0)
+            left = moments.input_energy - (self.by_input * of_input).sum(0)
             told = moments.cross - (self.by_input * of_output).sum(0)
             # An input that the states tell all about needs no feedthrough.
-            sound = left > LEAST_RIDGE * moments.inputs
+            sound = left > LEAST_RIDGE * moments.input_energy
             D = torch.where(sound, told / torch.where(sound, left, 1.0), 0.0)
-        return (of_output - of_input * D).mT, D
-
-    def _solve_full(self, price: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-        moments = self.moments
-        upper = torch.cat([self.gram, self.by_input], 1)
-        lower = torch.cat([self.by_input.mT, moments.inputs], 1)
-        # What single inputs add to an output has its price as what single modes add.
-        prices = torch.cat([price, (penalty + LEAST_RIDGE) * moments.inputs.diagonal()])
-        right = torch.cat([self.by_output, moments.cross])
-        found = solve_ridge(torch.cat([upper, lower]), prices, right).mT
-        return found[:, : len(price)], found[:, len(price) :]
+        weights = (of_output - of_input * D).mT
+        explained = (weights.mT * self.by_output).sum() + (D * moments.cross).sum()
+        merit = 1 - float(explained) / moments.output_energy
+        return Fitted(weights, D, self.bias(weights, D), merit)
 
     def bias(self, weights: Tensor, D: Tensor) -> Tensor:
-        """Return the constants that match the means of outputs on these sequences, ``(H,)``."""
+        """Return the constants that match the means of outputs on these sequences, ``(H,)``.
+
+        Parameters
+        ----------
+        weights
+            Of outputs on the regressors, shape ``(H, f)``.
+        D
+            Diagonal, shape ``(H,)``, or a matrix.
+        """
         means = self.moments.input_means
         direct = D * means if D.ndim == 1 else D @ means
         return self.moments.output_means - weights @ self.means - direct
@@ -250,5 +215,5 @@ def to_system(
     exponents[used], B[used], C[used] = modes.exponents, modes.B, modes.outputs_of(weights).mT
     direct = torch.zeros_like(like.D)
     if 0 in directions:
-        direct[directions.index(0)] = torch.diag_embed(D) if D.ndim == 1 else D
+        direct[directions.index(0)] = torch.diag_embed(D)
     return replace(like, exponents=exponents, B=B, C=C.mT, D=direct)
