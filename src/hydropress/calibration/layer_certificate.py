@@ -10,15 +10,14 @@ from torch import Tensor
 
 from hydropress.reduction.certify import certify
 from hydropress.reduction.metric import response_error, stationarity
-from hydropress.reduction.problem import Problem
+from hydropress.reduction.problem import Problem, S
 from hydropress.reduction.result import Certificate, Outcome
-from hydropress.systems.modal import SISOSystem
 
 IRKA_ITERATIONS = 20
 """Few, since a hundred would take longer than all the rest; the last change an error little."""
 
 
-def certify_layer(full: SISOSystem, reduced: SISOSystem, spread: Tensor | None) -> Certificate:
+def certify_layer(full: S, reduced: S, spread: Tensor | None) -> Certificate:
     """Return the certificate of a layer's systems, each at its own order.
 
     In the plain H² norm, for systems fitted to data too: BT's, IRKA's and the lower bound are to be
@@ -29,15 +28,16 @@ def certify_layer(full: SISOSystem, reduced: SISOSystem, spread: Tensor | None) 
     Parameters
     ----------
     full, reduced
-        Batch shape ``(directions, H)``.
+        Batch shape ``(directions, H)``, or ``(directions, 1)`` if all channels share one system.
     spread
-        Of the relative errors over the starts, ``(directions, H)``; NaN in the certificate if not
+        Of the relative errors over the starts, of that shape; NaN in the certificate if not
         given.
     """
     batch = full.batch_shape
     full, reduced = full.reshape(-1), reduced.reshape(-1)
-    spread = torch.full_like(full.D, torch.nan) if spread is None else spread.reshape(-1)
-    found = {field.name: torch.empty_like(full.D) for field in fields(Certificate)}
+    count = len(full.D)
+    spread = full.D.new_full((count,), torch.nan) if spread is None else spread.reshape(-1)
+    found = {field.name: full.D.new_empty(count) for field in fields(Certificate)}
     for order in reduced.order.unique().tolist():
         rows = torch.nonzero(reduced.order == order)[:, 0]
         problem, small = Problem(full[rows], (order,)), reduced[rows]

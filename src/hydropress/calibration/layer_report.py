@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hydropress.calibration.layer_certificate import certify_layer, figures
 from hydropress.reduction.result import Certificate
-from hydropress.systems.modal import SISOSystem
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
+from hydropress.systems.norms import relative_h2_error
 
 _CERTIFIED = fields(Certificate)
 SHOWN_POLES, SHOWN_CHANNELS, SHOWN_LENGTH, SHOWN_POINTS = 400, 3, 256, 129
@@ -20,18 +21,22 @@ SHOWN_POLES, SHOWN_CHANNELS, SHOWN_LENGTH, SHOWN_POINTS = 400, 3, 256, 129
 class LayerReport:
     """What happened to one layer.
 
+    Its systems are one a direction and channel, ``(directions, H)``, or, where all channels share
+    their states, one a direction, ``(directions, 1)``.
+
     Attributes
     ----------
     name
         Path of the layer in the model.
     order_before, order_after
-        Largest number of real states of a channel.
+        Largest number of real states of a system.
     relative_h2_error
         ‖k - k_r‖ / ‖k‖ of each system, float64, shape ``(directions, H)``.
     output_error
         With calibration: root mean square of the output's error on held-out data (with methods
         that fit nothing but a bias, on all data) over the output's standard deviation, shape
-        ``(directions, H)``.
+        ``(directions, H)``; of all outputs together where channels share their states, the same for
+        each direction.
     starts
         With calibrated ``h2``: how many systems each start won.
     full, reduced
@@ -47,8 +52,8 @@ class LayerReport:
     relative_h2_error: Tensor
     output_error: Tensor | None
     starts: dict[str, int]
-    full: SISOSystem
-    reduced: SISOSystem
+    full: ModalSystem
+    reduced: ModalSystem
     spread: Tensor | None = None
 
     @cached_property
@@ -80,10 +85,12 @@ class LayerReport:
     def to_dict(self) -> dict[str, Any]:
         """Return what a report shows: errors, a sample of the poles, a few channels' responses."""
         errors = self.relative_h2_error.flatten()
+        full, reduced = _by_channel(self.full), _by_channel(self.reduced)
         ranking = errors.argsort()
+        if isinstance(self.full, MIMOSystem):
+            ranking = relative_h2_error(full, reduced).argsort()
         shares = torch.linspace(0.1, 0.9, SHOWN_CHANNELS)
         chosen = ranking[(shares * (len(ranking) - 1)).long().to(ranking.device)].unique()
-        full, reduced = self.full.reshape(-1), self.reduced.reshape(-1)
         points = torch.logspace(-3, math.log10(math.pi), SHOWN_POINTS, dtype=torch.float64)
         circle = torch.exp(1j * points)
         channels = [
@@ -106,8 +113,8 @@ class LayerReport:
             "output_error": None if outputs is None else _rounded(outputs.flatten()),
             "starts": self.starts,
             "certificate": self.figures(),
-            "poles_before": _sampled_poles(full),
-            "poles_after": _sampled_poles(reduced),
+            "poles_before": _sampled_poles(self.full),
+            "poles_after": _sampled_poles(self.reduced),
             "channels": channels,
         }
 
@@ -120,7 +127,20 @@ def _decibels(response: Tensor) -> Tensor:
     return 20 * torch.log10(response.abs().clamp_min(1e-12))
 
 
-def _sampled_poles(system: SISOSystem) -> list[list[float]]:
+def _by_channel(system: ModalSystem) -> SISOSystem:
+    """Return the scalar systems ``(K,)``; of shared states, the forward ones of u_h to y_h."""
+    flat = system.reshape(-1)
+    if isinstance(flat, MIMOSystem):
+        one = flat[0]
+        count = one.num_inputs
+        residues = one.C * one.B.mT
+        exponents, states = (part.expand(count, -1) for part in (one.exponents, one.states))
+        return SISOSystem(exponents, residues, states, one.D.diagonal(), one.time, one.delay)
+    assert isinstance(flat, SISOSystem)
+    return flat
+
+
+def _sampled_poles(system: ModalSystem) -> list[list[float]]:
     poles = system.poles[system.states > 0]
     stride = max(1, -(-len(poles) // SHOWN_POLES))
     return [[round(pole.real, 7), round(pole.imag, 7)] for pole in poles[::stride].tolist()]

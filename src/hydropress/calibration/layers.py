@@ -14,6 +14,7 @@ from hydropress.calibration.fit import (
     matching_bias,
 )
 from hydropress.calibration.layer_report import LayerReport
+from hydropress.calibration.path_errors import PathErrors, lookup
 from hydropress.calibration.sensitivity import gradients_by_system, output_change
 from hydropress.calibration.signals import LayerSignals, predict
 from hydropress.models.layer import BankSSM
@@ -47,44 +48,6 @@ def _without_states(system: SISOSystem) -> SISOSystem:
 def _kept_where(small: Tensor, full: SISOSystem, start: Iterate) -> Iterate:
     """Return a start in which systems that are small enough are themselves."""
     return replace(Iterate.from_system(full), D=full.D).where(small, start)
-
-
-@dataclass(frozen=True)
-class PathErrors:
-    """What each system of a layer loses at each order, all others left as they are.
-
-    Attributes
-    ----------
-    orders
-        R orders, ascending from 0.
-    relative_error
-        Error over the standard deviation of the output on held-out data, or ‖k - k_r‖ / ‖k‖
-        without data, float64, shape ``(K, R)``.
-    changes
-        With data: :func:`~hydropress.calibration.sensitivity.output_change`, shape ``(K, R)``.
-    """
-
-    orders: tuple[int, ...]
-    relative_error: Tensor
-    changes: Tensor | None
-
-    def at(self, orders: Sequence[int]) -> "PathErrors":
-        """Return the columns of some of the orders."""
-        columns = [self.orders.index(order) for order in orders]
-        changes = None if self.changes is None else self.changes[:, columns]
-        return PathErrors(tuple(orders), self.relative_error[:, columns], changes)
-
-    def joined(self, other: "PathErrors") -> "PathErrors":
-        """Return the columns of both, orders ascending; both have changes or neither."""
-        changes = None
-        if self.changes is not None and other.changes is not None:
-            changes = torch.cat([self.changes, other.changes], 1)
-        both = PathErrors(
-            (*self.orders, *other.orders),
-            torch.cat([self.relative_error, other.relative_error], 1),
-            changes,
-        )
-        return both.at(sorted(both.orders))
 
 
 @dataclass(frozen=True)
@@ -140,6 +103,11 @@ class LayerReducer:
         return LayerReducer(name, layer, method, settings, {}, {}, {})
 
     @property
+    def system(self) -> SISOSystem:
+        """The layer's systems, batch shape ``(directions, H)``."""
+        return self.layer.system()
+
+    @property
     def orders(self) -> tuple[int, ...]:
         """The orders searched, ascending."""
         return tuple(sorted({*self.reduced, *self.starts}))
@@ -182,19 +150,9 @@ class LayerReducer:
             self, reduced={**self.reduced, **reduced}, spreads={**self.spreads, **spreads}
         )
 
-    def _searched(self, orders: Tensor) -> tuple[list[int], Tensor]:
-        """Return the distinct orders to be looked up, and which of them each system has.
-
-        A system of fewer states than any order searched is itself at the next larger one.
-        """
-        available = torch.tensor([0, *self.orders])
-        place = torch.bucketize(orders.cpu(), available).clamp_max(len(available) - 1)
-        distinct, index = available[place].unique(return_inverse=True)
-        return distinct.tolist(), index
-
     def _starts(self, direction: int, orders: Tensor) -> dict[str, Iterate]:
         """Return starts of ragged orders for the systems of one direction, ``orders`` (H,)."""
-        distinct, index = self._searched(orders)
+        distinct, index = lookup(orders, self.orders)
         empty = replace(
             empty_iterate(len(orders), self.layer.D.device),
             D=self.layer.system()[direction].D,
@@ -212,7 +170,7 @@ class LayerReducer:
 
     def _reduced(self, orders: Tensor) -> tuple[SISOSystem, Tensor]:
         """Return systems of ragged orders as the method alone reduces them, and their spreads."""
-        distinct, index = self._searched(orders)
+        distinct, index = lookup(orders, self.orders)
         empty = _without_states(self.layer.system())
         found = stack([self.reduced[order] if order else empty for order in distinct])
         none = torch.zeros_like(empty.D)

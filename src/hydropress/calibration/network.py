@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,13 @@ from torch import Tensor, nn
 from hydropress.calibration.allocation import order_ladder
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
-from hydropress.calibration.layers import LayerData, LayerReducer, PathErrors
+from hydropress.calibration.path_errors import PathErrors
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
+from hydropress.calibration.reducers import Reducer, reducer_of
 from hydropress.calibration.sensitivity import SEQUENCES, output_gradients
 from hydropress.calibration.signals import CAPTURE_BATCH, capture_inputs
-from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import BankSSM, LinearSSM
-from hydropress.systems.modal import SISOSystem
+from hydropress.models.layer import LinearSSM
+from hydropress.systems.modal import ModalSystem
 
 FIRST_LIMIT = 8
 """Orders searched at first where it is not known how many states will be needed; then doubled."""
@@ -30,20 +31,6 @@ def find_layers(model: nn.Module) -> list[tuple[str, LinearSSM]]:
     return [
         (name, module) for name, module in model.named_modules() if isinstance(module, LinearSSM)
     ]
-
-
-def _banks(model: nn.Module) -> list[tuple[str, BankSSM]]:
-    """Return the layers, or raise if one is no bank of scalar systems."""
-    banks: list[tuple[str, BankSSM]] = []
-    for name, layer in find_layers(model):
-        if not isinstance(layer, BankSSM):
-            raise InvalidArgumentError(
-                f"{name} ({type(layer).__name__}) is one system for all channels; required: "
-                "layers with a system for each channel, such as S4D and DSS; "
-                "reduce(layer.system(), order) reduces it by itself"
-            )
-        banks.append((name, layer))
-    return banks
 
 
 def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
@@ -87,9 +74,9 @@ class NetworkReducer:
         self.settings = settings
         self.searches: list[tuple[int, ...]] = []
         self._tick = tick
-        self._layers = {
-            name: LayerReducer.of(name, layer, method, settings)
-            for name, layer in _banks(self.original)
+        self._layers: dict[str, Reducer] = {
+            name: reducer_of(name, layer, method, settings)
+            for name, layer in find_layers(self.original)
         }
         self._errors: dict[bool, dict[str, PathErrors]] = {True: {}, False: {}}
         self._wanted: Tensor | None = None
@@ -100,14 +87,14 @@ class NetworkReducer:
         return max(int(states.max()) for states in self.states.values())
 
     @property
-    def systems(self) -> dict[str, SISOSystem]:
-        """Systems of each layer, batch shape ``(directions, H)``."""
-        return {name: layer.layer.system() for name, layer in self._layers.items()}
+    def systems(self) -> dict[str, ModalSystem]:
+        """Systems of each layer, batch shape ``(directions, H)``, or ``(directions, 1)`` of S5."""
+        return {name: layer.system for name, layer in self._layers.items()}
 
     @property
     def states(self) -> dict[str, Tensor]:
-        """States of each layer's systems, int64, shape ``(directions, H)``, on the CPU."""
-        return {name: layer.layer.system().order.cpu() for name, layer in self._layers.items()}
+        """States of each layer's systems, int64, of the shape of :attr:`systems`, on the CPU."""
+        return {name: layer.system.order.cpu() for name, layer in self._layers.items()}
 
     def _inputs(self, model: nn.Module, name: str) -> Tensor | None:
         if self.calibration is None:
@@ -157,7 +144,7 @@ class NetworkReducer:
         for name, reducer in self._layers.items():
             wanted = reducer.orders
             if orders is not None:
-                largest = int(reducer.layer.system().order.max())
+                largest = int(reducer.system.order.max())
                 wanted = {min(order, largest) for order in orders}
             wanted = sorted({0, *wanted})
             known = self._errors[changes].get(name)
@@ -232,7 +219,7 @@ class NetworkReducer:
         return compressed, reports, replace(plan, layers=tuple(layers))
 
     def _raise(
-        self, name: str, orders: Tensor, data: LayerData, tolerance: float
+        self, name: str, orders: Tensor, data: Any, tolerance: float
     ) -> tuple[nn.Module, LayerReport, Tensor]:
         """Reduce a layer, with more states where its systems exceed the tolerance."""
         full = self.states[name]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from hydropress.calibration.allocation import orders_on_offer, spend
-from hydropress.calibration.layers import PathErrors
 from hydropress.calibration.network import FIRST_LIMIT, NetworkReducer
+from hydropress.calibration.path_errors import PathErrors
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
 from hydropress.reduction.layer_adaptive import layer_adaptive_orders
 from hydropress.reduction.registry import get_scores

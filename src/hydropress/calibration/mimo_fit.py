@@ -1,0 +1,175 @@
+"""Reduction of one layer of several inputs and outputs on the data that it sees."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hydropress.calibration.fit import CalibratedSettings
+from hydropress.calibration.mimo_polish import polish, subsample
+from hydropress.calibration.mimo_regression import Regression, SignalMoments, to_system
+from hydropress.calibration.mimo_signals import (
+    LayerModes,
+    MIMOSignals,
+    residuals,
+)
+from hydropress.systems.modal import MIMOSystem
+
+POLISHING_STEPS = 30
+
+
+@dataclass(frozen=True)
+class MIMOResult:
+    """Reduced systems of one layer.
+
+    Attributes
+    ----------
+    system
+        Batch shape ``(K,)``, one a direction; C and the diagonal D refitted.
+    bias
+        Constants at the outputs, float64, shape ``(H,)``.
+    output_error
+        Root mean square error of all outputs on held-out sequences over their standard deviation.
+    by_output
+        The same of each output, float64, shape ``(H,)``.
+    start
+        Which of the starts won.
+    is_refitted, is_polished
+        Whether least squares and the descent made it better on held-out sequences.
+    """
+
+    system: MIMOSystem
+    bias: Tensor
+    output_error: float
+    by_output: Tensor
+    start: str
+    is_refitted: bool
+    is_polished: bool
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """Systems with their bias and held-out error."""
+
+    system: MIMOSystem
+    bias: Tensor
+    error: float
+    by_output: Tensor
+
+
+@dataclass(frozen=True)
+class MIMOFit:
+    """The data of a layer, ready for fits of any orders.
+
+    Attributes
+    ----------
+    full
+        Batch shape ``(K,)``, one system a direction.
+    fitted, held_out
+        The sequences that are fitted, and the last ones, on which starts are compared.
+    moments
+        Of those that are fitted.
+    settings
+        How.
+    """
+
+    full: MIMOSystem
+    fitted: MIMOSignals
+    held_out: MIMOSignals
+    moments: SignalMoments
+    held_out_variance: Tensor
+    settings: CalibratedSettings
+
+    @staticmethod
+    def of(full: MIMOSystem, signals: MIMOSignals, settings: CalibratedSettings) -> "MIMOFit":
+        """Do the work that fits of all orders share."""
+        fitted, held_out = signals.split(settings.num_held_out(len(signals.inputs)))
+        moments = SignalMoments.of(fitted)
+        return MIMOFit(full, fitted, held_out, moments, held_out.variance(), settings)
+
+    @property
+    def _directions(self) -> tuple[int, ...]:
+        return self.fitted.directions
+
+    def _assess(self, system: MIMOSystem, fitted_bias: Tensor) -> _Candidate:
+        """Measure systems whose bias matches the means of all sequences.
+
+        Parameters
+        ----------
+        fitted_bias
+            What matches those of the sequences that are fitted.
+        """
+        missed = residuals(system, torch.zeros_like(fitted_bias), self.held_out).double()
+        counts = len(self.fitted.inputs), len(self.held_out.inputs)
+        mean = missed.mean((0, 2))
+        bias = (counts[0] * fitted_bias + counts[1] * mean) / sum(counts)
+        squares = (missed - bias[:, None]).square().mean((0, 2))
+        error = float((squares.sum() / self.held_out_variance.sum()).sqrt())
+        by_output = (squares / self.held_out_variance).sqrt()
+        return _Candidate(system, bias, error if error == error else float("inf"), by_output)
+
+    def _plain(self, system: MIMOSystem, regression: Regression) -> _Candidate:
+        """Return systems as they are, with matched means."""
+        modes = LayerModes.of(system, self._directions)
+        weights = modes.weights_of(modes.C)
+        return self._assess(system, regression.bias(weights, system.D.sum(0)))
+
+    def _refitted(self, system: MIMOSystem, regression: Regression) -> _Candidate:
+        fitted = regression.solve(self.settings.energy_penalty)
+        modes = regression.modes
+        found = to_system(system, self._directions, modes, fitted.weights, fitted.D)
+        return self._assess(found, fitted.bias)
+
+    def _regress(self, system: MIMOSystem) -> Regression:
+        modes = LayerModes.of(system, self._directions)
+        return Regression.of(modes, self.fitted, self.moments)
+
+    def reduce(self, starts: dict[str, MIMOSystem], *, polishing: bool = True) -> MIMOResult:
+        """Fit systems to the data.
+
+        C, D and a bias are refitted for every start; the start with the smallest error on held-out
+        sequences, refitted or as it was but for its bias, is taken, and its poles and B polished on
+        the output error.  Each step is kept only if the error on held-out sequences falls.
+
+        Parameters
+        ----------
+        starts
+            By name, batch shape ``(K,)`` as the full layer.
+        """
+        search = self.settings.search(self.fitted.inputs.shape[-1])
+        best: tuple[_Candidate, str, bool] | None = None
+        for name, start in starts.items():
+            whole = bool((start.order >= self.full.order).all())
+            floored = self.full if whole else _floored(start, search.decay_floor)
+            regression = self._regress(floored)
+            tried = [(self._plain(floored, regression), name, False)]
+            if not whole:
+                tried.append((self._refitted(floored, regression), name, True))
+            for one in tried:
+                if best is None or one[0].error < best[0].error:
+                    best = one
+            if whole:
+                break
+        assert best is not None
+        found, name, is_refitted = best
+        is_polished = False
+        count = int(found.system.order.sum())
+        if polishing and 0 < count < int(self.full.order.sum()):
+            moved = polish(
+                found.system,
+                subsample(self.fitted),
+                penalty=self.settings.energy_penalty,
+                decay_floor=search.decay_floor,
+                steps=POLISHING_STEPS,
+            )
+            polished = self._refitted(moved, self._regress(moved))
+            if polished.error < found.error:
+                found, is_polished = polished, True
+        return MIMOResult(
+            found.system, found.bias, found.error, found.by_output, name, is_refitted, is_polished
+        )
+
+
+def _floored(system: MIMOSystem, floor: float) -> MIMOSystem:
+    decay = (-system.exponents.real).clamp_min(floor)
+    return replace(system, exponents=torch.complex(-decay, system.exponents.imag))

@@ -1,0 +1,293 @@
+"""Reduction of one layer whose channels share their states, on the data that it sees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hydropress.calibration.fit import CalibratedSettings
+from hydropress.calibration.layer_report import LayerReport
+from hydropress.calibration.mimo_fit import MIMOFit
+from hydropress.calibration.mimo_signals import (
+    MIMOSignals,
+    matching_bias,
+    output_errors,
+    residuals,
+)
+from hydropress.calibration.mimo_starts import mimo_starts
+from hydropress.calibration.path_errors import PathErrors, lookup
+from hydropress.calibration.sensitivity import output_change
+from hydropress.models.mimo_layer import MIMOSSM
+from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
+from hydropress.reduction.reduce import reduce_path
+from hydropress.systems.assembly import stack
+from hydropress.systems.modal import MIMOSystem
+from hydropress.systems.norms import relative_h2_error
+
+
+def _step_of(layer: MIMOSSM) -> Tensor | None:
+    """Return the time units per sample of each direction, or of all, if the layer has a scale."""
+    log_step = getattr(layer, "log_step", None)
+    if log_step is not None:
+        return log_step.detach().mean().exp().reshape(1)
+    return getattr(layer, "step_size", None)
+
+
+def _without_states(system: MIMOSystem) -> MIMOSystem:
+    """Return the systems of order 0, which have their feedthrough only."""
+    return replace(
+        system,
+        exponents=torch.full_like(system.exponents[..., :1], -1),
+        B=torch.zeros_like(system.B[..., :1, :]),
+        C=torch.zeros_like(system.C[..., :1]),
+        states=torch.zeros_like(system.states[..., :1]),
+    )
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Reduced systems, batch shape ``(directions,)``, and the constants at their outputs."""
+
+    system: MIMOSystem
+    bias: Tensor
+    output_error: float | None
+    starts: dict[str, int]
+    spread: Tensor | None
+
+
+@dataclass(frozen=True)
+class MIMOLayerData:
+    """What a layer gets, and the fit to it; nothing without data."""
+
+    signals: MIMOSignals | None
+    fit: MIMOFit | None
+
+
+@dataclass(frozen=True)
+class MIMOLayerReducer:
+    """A layer of one system a direction with everything that its reductions share.
+
+    Attributes
+    ----------
+    name, layer
+        The original layer and its path in the model.
+    method
+        Name of the reduction method.
+    settings
+        How starts are fitted to data.
+    reduced
+        By order, the systems as the method alone reduces them; empty for calibrated ``h2``.
+    spreads
+        By order, how far apart the relative errors of the method's starts ended.
+    starts
+        By order, the starts of calibrated ``h2`` for each direction.
+    """
+
+    name: str
+    layer: MIMOSSM
+    method: str
+    settings: CalibratedSettings
+    reduced: dict[int, MIMOSystem]
+    spreads: dict[int, Tensor]
+    starts: dict[int, list[dict[str, MIMOSystem]]]
+
+    @staticmethod
+    def of(
+        name: str, layer: MIMOSSM, method: str, settings: CalibratedSettings
+    ) -> "MIMOLayerReducer":
+        """Return a reducer that has searched no orders yet."""
+        return MIMOLayerReducer(name, layer, method, settings, {}, {}, {})
+
+    @property
+    def system(self) -> MIMOSystem:
+        """The layer's systems, batch shape ``(directions, 1)``."""
+        return self.layer.system().reshape(self.layer.directions, 1)
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """The orders searched, ascending."""
+        return tuple(sorted({*self.reduced, *self.starts}))
+
+    def search(self, orders: Sequence[int], inputs: Tensor | None) -> "MIMOLayerReducer":
+        """Return a reducer that can reduce to further orders too.
+
+        Parameters
+        ----------
+        orders
+            Searched together.
+        inputs
+            What the layer gets in the original model, shape ``(n, H, L)``, if there are
+            calibration data.
+        """
+        full = self.layer.system()
+        largest = int(full.order.max())
+        wanted = {min(order, largest) for order in orders if order > 0}
+        orders = tuple(sorted(wanted - {*self.orders}))
+        if not orders:
+            return self
+        if self.method == "h2" and inputs is not None:
+            signals = MIMOSignals.of(full, inputs, inputs)
+            starts = mimo_starts(full, orders, signals, self.settings)
+            return replace(self, starts={**self.starts, **starts})
+        path = reduce_path(full, method=self.method, orders=orders)
+        reduced = {reduction.order: reduction.system for reduction in path}
+        spreads = {reduction.order: reduction.spread for reduction in path}
+        return replace(
+            self, reduced={**self.reduced, **reduced}, spreads={**self.spreads, **spreads}
+        )
+
+    def _starts(self, orders: Tensor, rows: Sequence[int]) -> dict[str, MIMOSystem]:
+        """Return starts for some of the directions, an order each."""
+        distinct, index = lookup(orders, self.orders)
+        empty = _without_states(self.layer.system())
+        names = next(iter(self.starts.values()))[0]
+        chosen = [distinct[place] for place in index.tolist()]
+        return {
+            name: stack(
+                [
+                    self.starts[order][row][name] if order else empty[row]
+                    for row, order in zip(rows, chosen, strict=True)
+                ]
+            )
+            for name in names
+        }
+
+    def _reduced(self, orders: Tensor, rows: Sequence[int]) -> tuple[MIMOSystem, Tensor]:
+        """Return systems as the method alone reduces them, and their spreads."""
+        distinct, index = lookup(orders, self.orders)
+        empty = _without_states(self.layer.system())
+        chosen = [distinct[place] for place in index.tolist()]
+        systems = [
+            self.reduced[order][row] if order else empty[row]
+            for row, order in zip(rows, chosen, strict=True)
+        ]
+        spreads = [
+            self.spreads[order][row] if order else empty.D.new_zeros(())
+            for row, order in zip(rows, chosen, strict=True)
+        ]
+        return stack(systems), torch.stack(spreads)
+
+    def _data(self, signals: MIMOSignals, rows: Sequence[int]) -> MIMOLayerData:
+        full = self.layer.system()[list(rows)]
+        fit = MIMOFit.of(full, signals, self.settings) if self.starts else None
+        return MIMOLayerData(signals, fit)
+
+    def _reduce(
+        self, orders: Tensor, rows: Sequence[int], data: MIMOLayerData, *, polishing: bool
+    ) -> _Outcome:
+        """Return systems of the given orders, one of each of the rows, fitted if there are data."""
+        if data.fit is None:
+            system, spread = self._reduced(orders, rows)
+            if data.signals is None:
+                return _Outcome(system, torch.zeros_like(system.D[0, 0]), None, {}, spread)
+            bias = matching_bias(system, data.signals)
+            error, _ = output_errors(system, bias, data.signals)
+            return _Outcome(system, bias, error, {}, spread)
+        starts = self._starts(orders, rows)
+        result = data.fit.reduce(starts, polishing=polishing)
+        won = {name: int(name == result.start) for name in starts}
+        return _Outcome(result.system, result.bias, result.output_error, won, None)
+
+    def errors(
+        self, orders: Sequence[int], inputs: Tensor | None, gradients: Tensor | None
+    ) -> PathErrors:
+        """Return what the layer loses if one direction is reduced to some orders, the other kept.
+
+        With data the relative error is over the standard deviation of the whole layer's output.
+        Fits are not polished.
+
+        Parameters
+        ----------
+        orders
+            0 or searched.
+        inputs
+            What the layer gets in the original model, shape ``(n, H, L)``, if there are
+            calibration data.
+        gradients
+            :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
+            sequences, shape ``(P, m, H, L)``.
+        """
+        full = self.layer.system()
+        kept = full.order[:, None] <= torch.tensor(orders, device=full.order.device)
+        relative = torch.zeros(len(full.D), len(orders), dtype=torch.float64)
+        changes = torch.zeros_like(relative) if gradients is not None else None
+        whole = None
+        if inputs is not None:
+            whole = MIMOSignals.of(full, inputs, inputs).variance()
+        for row in range(len(full.D)):
+            data = MIMOLayerData(None, None)
+            if inputs is not None:
+                signals = MIMOSignals.of(full[row : row + 1], inputs, inputs, (row,))
+                data = self._data(signals, (row,))
+            for column, order in enumerate(orders):
+                if bool(kept[row, column]):
+                    continue
+                outcome = self._reduce(torch.tensor([order]), (row,), data, polishing=False)
+                if data.signals is None or outcome.output_error is None or whole is None:
+                    relative[row, column] = relative_h2_error(full[row], outcome.system[0])
+                    continue
+                share = (data.signals.variance().sum() / whole.sum()).sqrt()
+                relative[row, column] = outcome.output_error * share
+                if changes is not None and gradients is not None:
+                    few = data.signals.first(gradients.shape[1])
+                    missed = residuals(outcome.system, outcome.bias, few)
+                    # All channels of the layer at once: one long output.
+                    changes[row, column] = output_change(
+                        gradients.flatten(2)[:, None, :, :], missed.flatten(1)[None]
+                    )[0]
+        device = full.D.device
+        return PathErrors(
+            tuple(orders),
+            relative.to(device),
+            changes if changes is None else changes.to(device),
+        )
+
+    def data(self, inputs: Tensor | None, present: Tensor | None) -> MIMOLayerData:
+        """Return what reductions on the same signals share.
+
+        Parameters
+        ----------
+        inputs, present
+            What the layer gets in the original model and in the compressed prefix, shape
+            ``(n, H, L)``, if there are calibration data.
+        """
+        if inputs is None or present is None:
+            return MIMOLayerData(None, None)
+        full = self.layer.system()
+        return self._data(MIMOSignals.of(full, inputs, present), range(len(full.D)))
+
+    def reduce(self, orders: Tensor, data: MIMOLayerData) -> tuple[ModalMIMOSSM, LayerReport]:
+        """Return the layer that takes the original's place, and what happened.
+
+        Parameters
+        ----------
+        orders
+            States of each direction, int64, shape ``(directions, 1)``: 0 or orders searched, or
+            fewer for systems that have no more.
+        data
+            From :meth:`data`.
+        """
+        full = self.system
+        rows = range(len(full.D))
+        outcome = self._reduce(orders.flatten(), rows, data, polishing=True)
+        bias = outcome.bias
+        if self.layer.bias is not None:
+            bias = bias + self.layer.bias.detach()
+        replacement = ModalMIMOSSM.from_system(outcome.system, step=_step_of(self.layer), bias=bias)
+        system = outcome.system.reshape(*full.batch_shape)
+        error = None
+        if outcome.output_error is not None:
+            error = full.D.new_full(full.batch_shape, outcome.output_error)
+        report = LayerReport(
+            self.name,
+            int(full.order.max()),
+            int(system.order.max()),
+            relative_h2_error(full, system),
+            error,
+            outcome.starts,
+            full,
+            system,
+            None if outcome.spread is None else outcome.spread.reshape(full.batch_shape),
+        )
+        return replacement.to(self.layer.D.dtype), report
