@@ -1,10 +1,13 @@
 """What an error at a layer's output does to the outputs of the whole network."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from hydropress.models.layer import LinearSSM
+from hydropress.calibration.signals import first_of
+from hydropress.models.adapters.protocol import Tap
 
 BATCH = 32
 MAX_DIRECTIONS = 16
@@ -22,17 +25,17 @@ def _directions(count: int, like: Tensor) -> Tensor:
     return (signs / MAX_DIRECTIONS**0.5).to(like)
 
 
-def output_gradients(model: nn.Module, layer: LinearSSM, sequences: Tensor) -> Tensor:
-    """Return the derivatives of a network's outputs by the output of one of its layers.
+def output_gradients(model: nn.Module, tap: Tap, sequences: Tensor) -> Tensor:
+    """Return the derivatives of a network's outputs by the output of one of its linear parts.
 
     Parameters
     ----------
     model
         In evaluation mode; returns a tensor with one row a sequence.
-    layer
-        One of its submodules.
+    tap
+        Where in it that output is.
     sequences
-        Input of the model, shape ``(n, L, inputs)``.
+        Input of the model, ``(n, ...)``.
 
     Returns
     -------
@@ -46,17 +49,29 @@ def output_gradients(model: nn.Module, layer: LinearSSM, sequences: Tensor) -> T
     """
     probe: list[Tensor] = []
 
-    def attach(_: nn.Module, __: object, output: Tensor) -> Tensor:
+    def probed(value: Any) -> Any:
+        signal, *others = value if isinstance(value, tuple) else (value,)
         # The derivative by an added zero, which is there even if all parameters are frozen.
-        probe[:] = [torch.zeros_like(output, requires_grad=True)]
-        return output + probe[0]
+        probe[:] = [torch.zeros_like(signal, requires_grad=True)]
+        signal = signal + probe[0]
+        return (signal, *others) if isinstance(value, tuple) else signal
 
-    handle: RemovableHandle = layer.register_forward_hook(attach)
+    def before(_: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        return probed(inputs)
+
+    def after(_: nn.Module, __: object, output: Any) -> Any:
+        return probed(output)
+
+    handle: RemovableHandle
+    if tap.side == "input":
+        handle = tap.module.register_forward_pre_hook(before)
+    else:
+        handle = tap.module.register_forward_hook(after)
     pieces: list[Tensor] = []
     try:
         with torch.enable_grad():
             for batch in sequences.split(BATCH):
-                outputs = model(batch).flatten(1)
+                outputs = first_of(model(batch)).flatten(1)
                 rows = _directions(outputs.shape[1], outputs.detach())
                 gradients = [
                     torch.autograd.grad((outputs @ row).sum(), probe[0], retain_graph=True)[0]
@@ -65,7 +80,8 @@ def output_gradients(model: nn.Module, layer: LinearSSM, sequences: Tensor) -> T
                 pieces.append(torch.stack(gradients))
     finally:
         handle.remove()
-    return torch.cat(pieces, 1)
+    gradients = torch.cat(pieces, 1)
+    return gradients.mT if tap.channels_last else gradients
 
 
 def gradients_by_system(gradients: Tensor, directions: int) -> Tensor:

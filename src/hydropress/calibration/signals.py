@@ -2,22 +2,31 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hydropress.errors import InvalidArgumentError
 from hydropress.models.convolution import fast_fft_length
-from hydropress.models.layer import BankSSM
+from hydropress.systems.modal import SISOSystem
 
 CAPTURE_BATCH = 64
 NUM_BINS = 192
+
+
+def first_of(value: Any) -> Tensor:
+    """Return what a module returns, or the first of several values."""
+    return value[0] if isinstance(value, tuple) else value
 
 
 class _Captured(Exception):
     """Ends a forward pass as soon as the wanted layer has been reached."""
 
 
-def capture_inputs(model: nn.Module, layer: nn.Module, sequences: Tensor) -> Tensor:
+def capture_inputs(
+    model: nn.Module, layer: nn.Module, sequences: Tensor, *, channels_last: bool = False
+) -> Tensor:
     """Return what a layer receives when the model runs on calibration sequences.
 
     Parameters
@@ -25,30 +34,48 @@ def capture_inputs(model: nn.Module, layer: nn.Module, sequences: Tensor) -> Ten
     model
         In evaluation mode; runs up to the layer only.
     layer
-        One of its submodules.
+        One of its submodules, called with a signal first.
     sequences
-        Input of the model, shape ``(n, L, inputs)``.
+        Input of the model, ``(n, ...)``.
+    channels_last
+        Whether the layer takes ``(n, L, H)``.
 
     Returns
     -------
     Tensor
         Shape ``(n, H, L)``, in the model's dtype.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the model never calls the layer, or calls it with something else.
     """
     pieces: list[Tensor] = []
 
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
         pieces.append(inputs[0].detach())
         raise _Captured
 
     handle = layer.register_forward_pre_hook(keep)
+    reached = 0
     try:
         with torch.no_grad():
             for batch in sequences.split(CAPTURE_BATCH):
                 with suppress(_Captured):
                     model(batch)
+                reached += len(batch)
+                if sum(map(len, pieces)) != reached or pieces[-1].ndim != 3:
+                    shapes = [tuple(piece.shape) for piece in pieces[-1:]]
+                    raise InvalidArgumentError(
+                        f"{len(batch)} sequences that reach a {type(layer).__name__} as {shapes}; "
+                        "required: one signal (batch, channels, length) each, or (batch, length, "
+                        "channels); calibrate on what the model is called with, or compress "
+                        "without data"
+                    )
     finally:
         handle.remove()
-    return torch.cat(pieces)
+    captured = torch.cat(pieces)
+    return captured.mT if channels_last else captured
 
 
 def _by_row(signal: Tensor, directions: int) -> Tensor:
@@ -85,15 +112,12 @@ class LayerSignals:
     outputs: Tensor
 
     @staticmethod
-    def of(layer: BankSSM, original_inputs: Tensor, inputs: Tensor) -> "LayerSignals":
-        """Run the original systems on what they got; arguments of shape ``(n, H, L)``."""
-        directions = layer.directions
-        original = _by_row(original_inputs, directions)
-        length = original.shape[-1]
-        with torch.no_grad():
-            kernel = layer.kernel(length).flatten(0, 1)
-            outputs = _convolve_rows(original, kernel)
-            outputs[: layer.channels] += layer.D[:, None, None] * original[: layer.channels]
+    def of(full: SISOSystem, original_inputs: Tensor, inputs: Tensor) -> "LayerSignals":
+        """Run the original systems ``(directions, H)`` on what they got, ``(n, H, L)``."""
+        directions = full.batch_shape[0]
+        original, flat = _by_row(original_inputs, directions), full.reshape(-1)
+        kernels = flat.impulse_response(original.shape[-1])
+        outputs = _respond(original, kernels, flat.D)
         return LayerSignals(_by_row(inputs, directions), original, outputs)
 
     def by_direction(self, directions: int) -> "list[LayerSignals]":
@@ -133,9 +157,12 @@ def _convolve_rows(signals: Tensor, kernels: Tensor) -> Tensor:
 
 def predict(signals: LayerSignals, kernels: Tensor, D: Tensor) -> Tensor:
     """Return the outputs of systems with kernels ``(K, L)`` and feedthrough ``(K,)``."""
-    dtype = signals.inputs.dtype
-    outputs = _convolve_rows(signals.inputs, kernels.to(dtype))
-    return outputs + D.to(dtype)[:, None, None] * signals.inputs
+    return _respond(signals.inputs, kernels, D)
+
+
+def _respond(inputs: Tensor, kernels: Tensor, D: Tensor) -> Tensor:
+    outputs = _convolve_rows(inputs, kernels.to(inputs.dtype))
+    return outputs + D.to(inputs.dtype)[:, None, None] * inputs
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,9 @@ class DSS(BankSSM):
             gain = torch.expm1(exponents) * sums.conj() / (sums.abs().square() + EPSILON)
         return exponents, torch.view_as_complex(self.W.double()) * gain
 
+    def step_scale(self) -> Tensor:
+        return self.log_step.detach().exp().expand(self.directions, -1)
+
     def modes(self) -> Modes:
         exponents, residues = self._discrete_modes()
         systems, entries = self.directions * self.channels, residues.shape[-1]

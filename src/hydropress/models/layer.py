@@ -86,6 +86,13 @@ class LinearSSM(nn.Module, ABC):
     def recurrence(self) -> StepCoefficients:
         """Return the step coefficients, to be computed once and passed to every :meth:`step`."""
 
+    def step_scale(self) -> Tensor | None:
+        """Return the time units per sample of each system, in the batch shape of :meth:`system`.
+
+        None if the layer has no such scale.
+        """
+        return None
+
     def feedthrough(self) -> Tensor:
         """Return D, shape ``(H,)`` if it is diagonal, else ``(H, H)``."""
         return self.D

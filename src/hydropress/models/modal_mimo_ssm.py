@@ -143,6 +143,9 @@ class ModalMIMOSSM(MIMOSSM):
             *discretize_zoh(decay, self._sizes(self.reals)),
         )
 
+    def step_scale(self) -> Tensor:
+        return self.step_size
+
     def modes(self) -> tuple[MIMOModes, ...]:
         exponents, gain, real_exponents, real_gain = self._discrete()
         turn = torch.where(self.real_sign < 0, math.pi, 0.0).to(real_exponents)

@@ -150,6 +150,9 @@ class ModalSSM(BankSSM):
     def _pair_poles(self) -> Tensor:
         return torch.complex(-self.pair_log_decay.double().exp(), self.pair_frequency.double())
 
+    def step_scale(self) -> Tensor:
+        return self.step_size.reshape(self.directions, self.channels)
+
     def modes(self) -> Modes:
         size = self.step_size.double()
         pair_exponents, pair_gain = discretize_zoh(self._pair_poles(), size[self.pair_row])

@@ -143,6 +143,9 @@ class S4D(BankSSM):
             return exponents, self.C[..., 0].double() * gain
         return exponents, 2 * torch.view_as_complex(self.C.double()) * gain
 
+    def step_scale(self) -> Tensor:
+        return self.log_step.detach().exp().expand(self.directions, -1)
+
     def modes(self) -> Modes:
         exponents, residues = self._discrete_modes()
         num_systems, num_entries = residues.shape[0] * residues.shape[1], residues.shape[2]

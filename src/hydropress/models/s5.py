@@ -126,6 +126,10 @@ class S5(InclusiveMIMOSSM):
         self.D = nn.Parameter(torch.randn(channels))
         self.bias = None
 
+    def step_scale(self) -> Tensor:
+        """Return the geometric mean of the states' steps for each direction."""
+        return self.log_step.detach().mean().exp().expand(self.directions)
+
     def published_modes(self) -> list[MIMOModes]:
         real_part = self.real_part.double().clamp_max(LARGEST_REAL_PART)
         poles = torch.complex(real_part, self.frequency.double())

@@ -36,6 +36,11 @@ class LinearPart:
     def directions(self) -> int:
         return self.system.batch_shape[0]
 
+    @property
+    def channels(self) -> int:
+        """H."""
+        return self.system.D.shape[-1]
+
 
 @dataclass(frozen=True)
 class Tap:

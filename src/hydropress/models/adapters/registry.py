@@ -38,7 +38,7 @@ class FoundLayer:
     adapter: Adapter
 
 
-def register_adapter(adapter: Adapter) -> None:
+def register_adapter(adapter: Adapter | object) -> None:
     """Let :func:`hydropress.compress` find the SSMs of one more family of modules.
 
     Parameters
