@@ -164,6 +164,10 @@ def test_permissions_follow_the_umask(tmp_path, umask):
     assert (tmp_path / "model").stat().st_mode & 0o777 == 0o777 & ~umask
 
 
+class _MyS4D(S4D):
+    """May do anything."""
+
+
 class _Stop(BaseException):
     """Ctrl-C, or whatever else ends a process between two lines."""
 
@@ -229,6 +233,7 @@ UNSAVABLE = {
     "another discretization": lambda: replace_ssm(
         tiny_model(), S4D(4, 8, discretization="bilinear")
     ),
+    "a class derived from a known one": lambda: replace_ssm(tiny_model(), _MyS4D(4, 8)),
     "another family": lambda: replace_ssm(tiny_model(), S5(4, 8)),
     "another discretization of S5": lambda: replace_ssm(
         tiny_model(layer="s5"), S5(4, 8, discretization="bilinear")

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.config import ClassifierConfig, build_layer
+from hydropress.models.hub import HubModel
 from hydropress.models.layer import LinearSSM, StepCoefficients, require_positive_integer
 
 
@@ -137,7 +138,7 @@ class StreamState:
     count: int
 
 
-class SequenceClassifier(nn.Module):
+class SequenceClassifier(nn.Module, HubModel):
     """Encoder, residual SSM blocks, pooling over time, decoder.
 
     Parameters

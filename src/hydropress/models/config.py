@@ -155,16 +155,18 @@ def build_layer(config: ClassifierConfig) -> LinearSSM:
             )
 
 
+_BY_KIND: dict[str, tuple[type[LinearSSM], tuple[str, ...]]] = {
+    "s4d": (S4D, ("discretization",)),
+    "dss": (DSS, ("softmax_length",)),
+    "s5": (S5, ("discretization",)),
+    "lru": (LRU, ()),
+}
+"""Class of each kind, and what of it no parameter shows."""
+
+
 def is_described(layer: object, config: ClassifierConfig) -> bool:
     """Return whether a layer is of the kind that a configuration names, sizes apart."""
-    match layer:
-        case S4D():
-            return config.layer == "s4d" and layer.discretization == config.discretization
-        case DSS():
-            return config.layer == "dss" and layer.softmax_length == config.softmax_length
-        case S5():
-            return config.layer == "s5" and layer.discretization == config.discretization
-        case LRU():
-            return config.layer == "lru"
-        case _:
-            return False
+    kind, names = _BY_KIND[config.layer]
+    return type(layer) is kind and all(
+        getattr(layer, name) == getattr(config, name) for name in names
+    )

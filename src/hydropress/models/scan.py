@@ -5,7 +5,14 @@ from torch import Tensor
 from torch.nn import functional
 
 CHUNK = 16
-"""Samples that one matrix product advances; evidence to be measured."""
+"""Samples that one matrix product advances.
+
+Forward and backward pass of an S5 layer over 16,384 samples, milliseconds of processor time on one
+thread, at 8, 16, 24, 32 and 64 samples a chunk (and of an S4D of 64 states per channel, by FFT):
+64 samples a sequence, 64 states, 64 channels 41, 31, 37, 35, 41 (20); 784, 64, 64 31, 24, 25, 27,
+32 (24); 1,024, 128, 128 94, 76, 70, 84, 88 (52); 4,096, 8, 64 15, 13, 10, 13, 14 (33); 4,096, 64,
+64 35, 28, 27, 32, 36 (31); 4,096, 128, 128 85, 80, 70, 80, 89 (72).  16 divides the usual lengths.
+"""
 
 
 def padded_length(length: int) -> int:

@@ -242,8 +242,9 @@ def _cosine_below(modes: Floats, top: Floats) -> float:
     for j in range(modes.shape[1]):
         decay, frequency = -modes[0, j], abs(modes[1, j])
         apart = max(0.0, low - frequency, frequency - high)
-        total += 0.5 * modes[4, j] / math.hypot(decay, apart)
-        total += 0.5 * modes[4, j] / math.hypot(decay, low + frequency)
+        total += 0.5 * modes[4, j] / math.sqrt(decay * decay + apart * apart)
+        other = low + frequency
+        total += 0.5 * modes[4, j] / math.sqrt(decay * decay + other * other)
     captured = 4.0 * damping * high * total * total
     return math.sqrt(min(1.0, captured))
 
