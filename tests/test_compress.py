@@ -213,12 +213,6 @@ def test_unknown_method_is_noticed_before_any_work():
     assert done == []
 
 
-@pytest.mark.parametrize("kind", ["s5", "lru"])
-def test_one_system_for_all_channels_is_refused(kind):
-    with pytest.raises(InvalidArgumentError, match=r"blocks\.0\.ssm \(.*\) is one system for all"):
-        compress(tiny_model(layer=kind), order=2)
-
-
 def test_dss_layers_are_banks_too():
     network = tiny_model(layer="dss", softmax_length=LENGTH)
     smaller = compress(network, order=4, method="balanced").model

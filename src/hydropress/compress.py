@@ -180,7 +180,9 @@ def compress(
     model
         Trained; it is not changed.  The two directions of a bidirectional layer are reduced apart:
         each gets poles of its own, also where the original shares one set, which leaves a smaller
-        error at the same number of states (``benchmarks/directions.py``).
+        error at the same number of states (``benchmarks/directions.py``).  A layer whose channels
+        share their states, as S5 and LRU do, is one system in each direction: what is said of
+        channels below is said of it then.
     ratio, order
         Share of the SSM states to keep, or states per channel on average.  A ratio of all states
         that is no whole number of them is rounded down; with ``allocation="uniform"``, to the

@@ -1,5 +1,6 @@
 """Reduction of one layer of several inputs and outputs on the data that it sees."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +17,10 @@ from hydropress.calibration.mimo_signals import (
 from hydropress.systems.modal import MIMOSystem
 
 POLISHING_STEPS = 30
+"""Of layers at initialisation with smooth inputs the descent takes 3 to 30 % off the output error,
+0.158 to 0.127 for S5 (H = 32, 64 states to 8, 64 sequences of 512) in 0.5 s, 0.648 to 0.540 for LRU
+(H = 64, 128 to 16) in 5 s, 0.101 to 0.092 for S5 (H = 128, 256 to 32) in 24 s; 100 steps take 3 %
+more off in three times as long."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ class MIMOFit:
         squares = (missed - bias[:, None]).square().mean((0, 2))
         error = float((squares.sum() / self.held_out_variance.sum()).sqrt())
         by_output = (squares / self.held_out_variance).sqrt()
-        return _Candidate(system, bias, error if error == error else float("inf"), by_output)
+        return _Candidate(system, bias, math.inf if math.isnan(error) else error, by_output)
 
     def _plain(self, system: MIMOSystem, regression: Regression) -> _Candidate:
         """Return systems as they are, with matched means."""
@@ -127,14 +132,24 @@ class MIMOFit:
     def reduce(self, starts: dict[str, MIMOSystem], *, polishing: bool = True) -> MIMOResult:
         """Fit systems to the data.
 
-        C, D and a bias are refitted for every start; the start with the smallest error on held-out
-        sequences, refitted or as it was but for its bias, is taken, and its poles and B polished on
-        the output error.  Each step is kept only if the error on held-out sequences falls.
+        C, a diagonal D and a bias are refitted for every start; the start with the smallest error
+        on held-out sequences, refitted or as it was but for its bias, is taken, and its poles and B
+        polished on the output error.  Each step is kept only if the held-out error falls.
 
         Parameters
         ----------
         starts
             By name, batch shape ``(K,)`` as the full layer.
+        polishing
+            Whether poles and B are moved.
+
+        Notes
+        -----
+        D is fitted as a diagonal also where the original's is full, as it is where both directions
+        count the present sample.  A full one has H² numbers, as many as H/4 pairs have, which take
+        off more: at H = 32, 64 states to 16, smooth inputs, the output error of an S5 layer was
+        0.158, with a full D 0.154, and with 16 more states instead, as many numbers, 0.102; that of
+        an LRU layer, which responds more at once, 0.181, 0.122 and 0.090.
         """
         search = self.settings.search(self.fitted.inputs.shape[-1])
         best: tuple[_Candidate, str, bool] | None = None
@@ -154,7 +169,7 @@ class MIMOFit:
         found, name, is_refitted = best
         is_polished = False
         count = int(found.system.order.sum())
-        if polishing and 0 < count < int(self.full.order.sum()):
+        if polishing and found.error > 0 and 0 < count < int(self.full.order.sum()):
             moved = polish(
                 found.system,
                 subsample(self.fitted),

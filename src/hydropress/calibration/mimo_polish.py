@@ -20,8 +20,8 @@ MEMORY = 20
 WEAKEST = 1e-3
 """Least share of the strongest mode's energy by which a mode's unknowns are scaled."""
 
-WHITENING = 1e-3
-"""Of the inputs' mean variance, added to their covariance."""
+WHITENING, LEAST_VARIANCE = 1e-3, 1e-6
+"""Of the inputs' mean variance and of their mean square, added to their covariance."""
 
 
 @dataclass(frozen=True)
@@ -229,11 +229,7 @@ def polish(
     """
     objective = OutputObjective.of(signals, penalty)
     modes = LayerModes.of(start, signals.directions)
-    flat = objective.inputs.flatten(1).double()
-    flat = flat - flat.mean(1, keepdim=True)
-    covariance = flat @ flat.mT / flat.shape[1]
-    ridge = WHITENING * covariance.diagonal().mean().clamp_min(1e-300)
-    factor = torch.linalg.cholesky(covariance + ridge * torch.eye(len(flat)).to(covariance))
+    factor = _whitening(objective.exact[: len(objective.inputs)])
     first = objective.evaluate(modes)
     unknowns = _Unknowns(modes, first.energies, factor, decay_floor)
     best, least, evaluations = modes, math.inf, 0
@@ -263,6 +259,14 @@ def polish(
     with suppress(_ExhaustedError):
         optimizer.step(evaluate)  # type: ignore[arg-type]
     return _with_modes(start, best)
+
+
+def _whitening(inputs: Tensor) -> Tensor:
+    """Return L with L Lᵀ the covariance of inputs ``(H, samples)`` and a little more."""
+    centred = inputs - inputs.mean(1, keepdim=True)
+    covariance = centred @ centred.mT / inputs.shape[1]
+    ridge = WHITENING * covariance.diagonal().mean() + LEAST_VARIANCE * inputs.square().mean()
+    return torch.linalg.cholesky(covariance + ridge * torch.eye(len(inputs)).to(covariance))
 
 
 def _with_modes(system: MIMOSystem, modes: LayerModes) -> MIMOSystem:
