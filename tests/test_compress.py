@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.fit import CalibratedSettings
-from hydropress.compress import Compression, compress, compress_path, find_layers
+from hydropress.compress import Compression, compress, compress_path
 from hydropress.errors import HydropressError, InvalidArgumentError, UnknownNameError
 from hydropress.models.classifier import SequenceClassifier
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.models.s4d import S4D
 from hydropress.reduction.reduce import reduce
 from hydropress.reduction.registry import method_names
+from layers import own_layers
 from tiny import tiny_model
 
 LENGTH = 40
@@ -72,8 +73,8 @@ def test_result_is_smaller_and_runs(method, data):
     result = compressed(method, data=data)
     assert (result.method, result.order, result.calibrated) == (method, 2, data and method == "h2")
     assert numbers(result.model) < numbers(model())
-    assert len(result.layers) == len(find_layers(model())) == 2
-    for name, layer in find_layers(result.model):
+    assert len(result.layers) == len(own_layers(model())) == 2
+    for name, layer in own_layers(result.model):
         assert isinstance(layer, ModalSSM)
         before = model().get_submodule(name)
         assert isinstance(before, S4D)
@@ -170,8 +171,8 @@ def test_ratio_is_the_share_of_the_states(ratio, order):
 
 def test_ratio_reported_is_counted():
     result = compressed("balanced")
-    kept = sum(int(layer.system().order.sum()) for _, layer in find_layers(result.model))
-    total = sum(int(layer.system().order.sum()) for _, layer in find_layers(model()))
+    kept = sum(int(layer.system().order.sum()) for _, layer in own_layers(result.model))
+    total = sum(int(layer.system().order.sum()) for _, layer in own_layers(model()))
     assert result.ratio == kept / total == 0.25
 
 
@@ -216,7 +217,7 @@ def test_unknown_method_is_noticed_before_any_work():
 def test_dss_layers_are_banks_too():
     network = tiny_model(layer="dss", softmax_length=LENGTH)
     smaller = compress(network, order=4, method="balanced").model
-    assert all(int(layer.system().order.max()) == 4 for _, layer in find_layers(smaller))
+    assert all(int(layer.system().order.max()) == 4 for _, layer in own_layers(smaller))
     whole = compress(network, order=8, method="balanced").model
     expected = logits(network)
     assert (logits(whole) - expected).abs().max() <= 1e-3 * expected.abs().max()

@@ -5,8 +5,9 @@ import math
 import pytest
 from torch import nn
 
-from hydropress.compress import Compression, compress, compress_path, find_layers
+from hydropress.compress import Compression, compress, compress_path
 from hydropress.reduction.registry import get_scores, method_names
+from layers import own_layers
 from test_compress import same_parameters, sequences
 from tiny import tiny_model
 
@@ -16,7 +17,7 @@ Pole = tuple[str, int, complex]
 def poles(network: nn.Module) -> set[Pole]:
     """Return layer, system and exponent of every pole, to ten digits."""
     found: set[Pole] = set()
-    for name, layer in find_layers(network):
+    for name, layer in own_layers(network):
         system = layer.system().reshape(-1)
         for row in range(len(system.D)):
             for s, states in zip(system.exponents[row], system.states[row], strict=True):
@@ -30,7 +31,7 @@ def poles(network: nn.Module) -> set[Pole]:
 def by_hand(network: nn.Module, method: str, budget: int) -> set[Pole]:
     """Return the poles of the highest normalised scores, in plain numbers."""
     ranked: list[tuple[float, int, Pole]] = []
-    for name, layer in find_layers(network):
+    for name, layer in own_layers(network):
         system = layer.system().reshape(-1)
         scores: list[tuple[float, int, Pole]] = []
         for row in range(len(system.D)):
@@ -77,7 +78,7 @@ def spent(method: str, *, data: bool, bidirectional: bool = False) -> Compressio
 def test_the_states_of_the_highest_normalised_scores_are_kept(method, data, bidirectional):
     network = tiny_model(5, bidirectional=bidirectional)
     result = spent(method, data=data, bidirectional=bidirectional)
-    total = sum(int(layer.system().order.sum()) for _, layer in find_layers(network))
+    total = sum(int(layer.system().order.sum()) for _, layer in own_layers(network))
     assert poles(result.model) == by_hand(network, method, math.floor(0.3 * total))
     assert (result.plan.allocation, result.plan.deviations) == ("global", ())
 

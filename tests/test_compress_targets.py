@@ -15,8 +15,9 @@ from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.network import NetworkReducer
 from hydropress.calibration.plan import Plan
 from hydropress.calibration.planning import tolerance_plan
-from hydropress.compress import Compression, compress, compress_path, find_layers
+from hydropress.compress import Compression, compress, compress_path
 from hydropress.errors import InvalidArgumentError, NotConvergedError
+from layers import own_layers
 from test_compress import logits, model, same_parameters, sequences
 from tiny import tiny_model
 
@@ -30,7 +31,7 @@ def spent(method: str = "h2", bidirectional: bool = False) -> Compression:
 
 
 def states(network: nn.Module) -> int:
-    return sum(int(layer.system().order.sum()) for _, layer in find_layers(network))
+    return sum(int(layer.system().order.sum()) for _, layer in own_layers(network))
 
 
 def error(network: nn.Module, data: Tensor) -> float:
@@ -55,7 +56,7 @@ def test_global_is_closer_to_the_original_at_the_same_total(method):
 def test_model_and_plan_agree(bidirectional):
     result = spent("h2", bidirectional)
     assert result.ratio == pytest.approx(states(result.model) / result.plan.budget / 4, rel=0.1)
-    for name, layer in find_layers(result.model):
+    for name, layer in own_layers(result.model):
         assert bool((layer.system().order <= result.plan[name].tensor()).all())
     assert "on average" in result.to_dict()["name"]
     assert result.to_dict()["allocation"] == "global"
@@ -158,7 +159,7 @@ def output_errors(network: nn.Module, original: nn.Module, data: Tensor) -> list
         def keep(name: str, outputs: dict[str, Tensor] = outputs) -> Any:
             return lambda _, __, output: outputs.update({name: output.double()})
 
-        handles = [layer.register_forward_hook(keep(name)) for name, layer in find_layers(one)]
+        handles = [layer.register_forward_hook(keep(name)) for name, layer in own_layers(one)]
         with torch.no_grad():
             one(data)
         for handle in handles:

@@ -13,7 +13,7 @@ from hydropress.calibration.allocation import budget_ladder, order_ladder
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.floor import smallest_above
 from hydropress.calibration.layer_report import LayerReport
-from hydropress.calibration.network import NetworkReducer, find_layers
+from hydropress.calibration.network import NetworkReducer
 from hydropress.calibration.plan import Orders, Plan, check_plan, missing_orders
 from hydropress.calibration.planning import (
     global_plan,
@@ -37,6 +37,7 @@ from hydropress.calibration.targets import (
     order_of_ratio,
 )
 from hydropress.errors import InvalidArgumentError
+from hydropress.models.adapters.registry import find_layers
 from hydropress.reduction.registry import get_method, get_scores
 
 Progress = Callable[[int, int, str], None]
@@ -145,11 +146,7 @@ def _network(
     settings: CalibratedSettings | None,
     steps: _Steps,
 ) -> NetworkReducer:
-    if not find_layers(model):
-        raise InvalidArgumentError(
-            "the model holds no linear SSM layer; required: at least one hydropress LinearSSM, "
-            "such as S4D"
-        )
+    find_layers(model)
     get_method(method)
     _check_calibration(calibration)
     chosen = CalibratedSettings() if settings is None else settings

@@ -17,7 +17,7 @@ from tiny import tiny_model
 def test_the_window_is_the_same_in_parts(monkeypatch):
     torch.manual_seed(0)
     layer, inputs = S4D(5, 8), torch.randn(9, 5, 20).cumsum(-1)
-    signals = LayerSignals.of(layer, inputs, inputs)
+    signals = LayerSignals.of(layer.system(), inputs, inputs)
     full = layer.system().reshape(-1)
     whole = LayerFit.of(full, signals, CalibratedSettings())
     # Two systems at a time.

@@ -196,6 +196,8 @@ def test_no_modes_have_more_energy_than_their_price_allows(penalty, order):
         model(), order=order, calibration=sequences(CALIBRATION, 0), settings=settings
     )
     for report in result.layers:
+        assert isinstance(report.full, SISOSystem)
+        assert isinstance(report.reduced, SISOSystem)
         scale = np.maximum(kernel_energy(report.full), mode_energies(report.full).max(-1))
         assert (mode_energies(report.reduced).sum(-1) <= scale / penalty).all()
 

@@ -14,13 +14,14 @@ from hydropress.calibration.plan import Plan
 from hydropress.calibration.reducers import reducer_of
 from hydropress.calibration.sensitivity import output_gradients
 from hydropress.calibration.signals import capture_inputs
-from hydropress.compress import Compression, compress, compress_path, find_layers
-from hydropress.errors import InvalidArgumentError
+from hydropress.compress import Compression, compress, compress_path
 from hydropress.evaluation.metrics import count_ssm_parameters
+from hydropress.models.adapters.protocol import LinearPart, Tap
 from hydropress.models.classifier import SequenceClassifier
-from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
+from hydropress.models.s5 import S5
 from hydropress.reduction.reduce import reduce
+from layers import own_layers
 from mimo_layers import recur, relative_error
 from tiny import tiny_model
 
@@ -100,7 +101,7 @@ def test_all_states_leave_the_outputs_as_they_are(kind, bidirectional, method, d
 def test_states_and_parameters_fall_by_the_ratio(kind, bidirectional):
     original, result = model(kind, bidirectional), compressed(kind, bidirectional)
     assert result.ratio == pytest.approx(ORDER / STATES)
-    for name, layer in find_layers(result.model):
+    for name, layer in own_layers(result.model):
         assert isinstance(layer, ModalMIMOSSM)
         assert layer.num_states == ORDER * layer.directions
         assert name in NAMES
@@ -205,19 +206,25 @@ def test_a_tolerance_is_met_by_every_layer():
     assert 0 < result.ratio < 1
 
 
+def reducer(name: str, layer: S5):
+    part = LinearPart(layer.system(), layer.bias, layer.step_scale())
+    return reducer_of(name, part, torch.float32, "balanced", SETTINGS)
+
+
 def test_errors_of_a_path_are_those_of_one_direction_alone():
     network, name = model("s5", True), NAMES[1]
     layer = network.get_submodule(name)
+    assert isinstance(layer, S5)
     inputs = capture_inputs(network, layer, sequences(CALIBRATION))
-    reducer = reducer_of(name, layer, "balanced", SETTINGS).search((2, 4), None)  # type: ignore[arg-type]
-    assert isinstance(reducer, MIMOLayerReducer)
-    found = reducer.errors((0, 2, 4, STATES), inputs, None)
+    searched = reducer(name, layer).search((2, 4), None)
+    assert isinstance(searched, MIMOLayerReducer)
+    found = searched.errors((0, 2, 4, STATES), inputs, None)
     assert found.relative_error.shape == (2, 4)
     assert bool((found.relative_error[:, -1] == 0).all())
     full = layer.system()
     wanted = recur(full, inputs)
     for direction in range(2):
-        kept = reducer.reduced[2][direction]
+        kept = searched.reduced[2][direction]
         parts = [kept if row == direction else full[row] for row in range(2)]
         actual = sum(recur(_alone(part, row), inputs) for row, part in enumerate(parts))
         actual = actual + (wanted - actual).mean((0, 2))[:, None]
@@ -238,15 +245,16 @@ def test_changes_are_those_of_the_outputs_to_first_order():
     """The direction's states are all but kept, so that the change of the logits is small."""
     network, name = model("s5"), NAMES[1]
     layer = network.get_submodule(name)
+    assert isinstance(layer, S5)
     inputs = capture_inputs(network, layer, sequences(CALIBRATION))
-    reducer = reducer_of(name, layer, "balanced", SETTINGS).search((10,), None)  # type: ignore[arg-type]
-    assert isinstance(reducer, MIMOLayerReducer)
-    gradients = output_gradients(network, layer, sequences(CALIBRATION))  # type: ignore[arg-type]
-    found = reducer.errors((10,), inputs, gradients)
+    searched = reducer(name, layer).search((10,), None)
+    assert isinstance(searched, MIMOLayerReducer)
+    gradients = output_gradients(network, Tap(layer), sequences(CALIBRATION))
+    found = searched.errors((10,), inputs, gradients)
     assert found.changes is not None
-    replacement, _ = reducer.reduce(torch.tensor([[10]]), reducer.data(inputs, inputs))
+    replacement, _ = searched.reduce(torch.tensor([[10]]), searched.data(inputs, inputs))
     changed = NetworkReducer(network, "balanced", None, SETTINGS, lambda _: None).original
-    changed.blocks[1].ssm = replacement
+    setattr(changed.get_submodule("blocks.1"), "ssm", replacement)  # noqa: B010
     change = logits(changed, sequences(CALIBRATION)) - logits(network, sequences(CALIBRATION))
     wanted = float(change.double().var(0, correction=0).sum())
     assert float(found.changes[0, 0]) == pytest.approx(wanted, rel=0.05)
@@ -292,12 +300,3 @@ def test_paths_share_their_searches():
         settings=SETTINGS,
     )
     assert [one.plan.budget for one in path] == [4, 6]
-
-
-def test_other_layers_are_refused():
-    class Other(LinearSSM):
-        pass
-
-    Other.__abstractmethods__ = frozenset()
-    with pytest.raises(InvalidArgumentError, match="x is a Other"):
-        reducer_of("x", Other(2, bidirectional=False), "h2", SETTINGS)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.fit import CalibratedSettings
-from hydropress.calibration.network import NetworkReducer, find_layers
+from hydropress.calibration.network import NetworkReducer
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
 from hydropress.calibration.planning import (
     global_plan,
@@ -18,6 +18,7 @@ from hydropress.calibration.planning import (
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.models.s4d import S4D
 from hydropress.reduction.reduce import reduce
+from layers import own_layers
 from tiny import tiny_model
 
 LENGTH = 40
@@ -66,7 +67,7 @@ def test_every_system_has_the_states_of_the_plan(method, data, bidirectional):
     reducer = searched(method, data, bidirectional)
     plan = plan_of(reducer)
     model, reports = reducer.reduce(plan)
-    for (name, layer), report in zip(find_layers(model), reports, strict=True):
+    for (name, layer), report in zip(own_layers(model), reports, strict=True):
         assert isinstance(layer, ModalSSM)
         order = layer.system().order
         assert bool((order <= plan[name].tensor()).all())

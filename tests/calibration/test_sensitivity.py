@@ -10,6 +10,7 @@ from hydropress.calibration.sensitivity import (
     output_gradients,
 )
 from hydropress.calibration.signals import LayerSignals, capture_inputs, predict
+from hydropress.models.adapters.protocol import Tap
 from hydropress.models.classifier import SequenceClassifier
 from hydropress.models.layer import LinearSSM
 from tiny import tiny_model
@@ -63,7 +64,7 @@ def variance(change: Tensor) -> float:
 def test_gradients_are_the_derivatives(name):
     model = network()
     layer = layer_of(model, name)
-    gradients = output_gradients(model, layer, sequences())
+    gradients = output_gradients(model, Tap(layer), sequences())
     assert gradients.shape == (10, 5, 4, LENGTH)
     direction = torch.randn(5, 4, LENGTH, dtype=torch.float64)
     predicted = (gradients * direction).sum((-1, -2)).T
@@ -76,8 +77,10 @@ def test_change_is_that_of_each_system_alone(name, bidirectional):
     model = network(bidirectional=bidirectional)
     layer = layer_of(model, name)
     inputs = capture_inputs(model, layer, sequences())
-    signals = LayerSignals.of(layer, inputs, inputs)
-    gradients = gradients_by_system(output_gradients(model, layer, sequences()), layer.directions)
+    signals = LayerSignals.of(layer.system(), inputs, inputs)
+    gradients = gradients_by_system(
+        output_gradients(model, Tap(layer), sequences()), layer.directions
+    )
     # Every system loses half of its kernel: its error, in its own direction of time.
     halves = -layer.kernel(LENGTH).detach().flatten(0, 1) / 2
     errors = predict(signals, halves, torch.zeros(len(halves), dtype=torch.float64))
@@ -94,7 +97,7 @@ def test_errors_add_up_when_the_layer_itself_is_changed():
     # The same without hooks: the parameters of a layer are moved, in both directions of time.
     model = network(bidirectional=True)
     layer = layer_of(model, "blocks.0.ssm")
-    gradients = output_gradients(model, layer, sequences())
+    gradients = output_gradients(model, Tap(layer), sequences())
     with torch.no_grad():
         before = model(sequences())
         output = layer(capture_inputs(model, layer, sequences()))
@@ -116,7 +119,7 @@ def test_a_constant_change_does_not_count():
 def test_many_outputs_are_probed_without_bias():
     model = network(num_classes=40)
     layer = layer_of(model, "blocks.1.ssm")
-    gradients = output_gradients(model, layer, sequences())
+    gradients = output_gradients(model, Tap(layer), sequences())
     assert gradients.shape == (16, 5, 4, LENGTH)
     torch.manual_seed(0)
     ratios = []
@@ -124,7 +127,7 @@ def test_many_outputs_are_probed_without_bias():
         with torch.no_grad():
             model.decoder.weight.normal_()
         error = torch.randn(5, 4, LENGTH, dtype=torch.float64)
-        probed = (output_gradients(model, layer, sequences()) * error).sum((-1, -2))
+        probed = (output_gradients(model, Tap(layer), sequences()) * error).sum((-1, -2))
         change = true_change(model, layer, error)
         ratios.append(float(probed.square().sum() / change.square().sum()))
     # One ratio has a standard deviation of √(2 / 16) at most, their mean a seventh of it.
@@ -136,7 +139,7 @@ def test_the_model_is_left_as_it_was():
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     layer = layer_of(model, "blocks.0.ssm")
-    frozen = output_gradients(model, layer, sequences())
+    frozen = output_gradients(model, Tap(layer), sequences())
     assert float(frozen.abs().max()) > 0
     assert not layer._forward_hooks
     assert all(parameter.grad is None for parameter in model.parameters())

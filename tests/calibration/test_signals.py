@@ -68,7 +68,7 @@ def test_capture_cleans_up_after_an_error():
 def test_wanted_outputs_add_up_to_the_layers(bidirectional):
     layer = S4D(3, 8, bidirectional=bidirectional).double()
     inputs = smooth(4, 3, 30).double()
-    signals = LayerSignals.of(layer, inputs, inputs)
+    signals = LayerSignals.of(layer.system(), inputs, inputs)
     assert signals.outputs.shape == (layer.directions * 3, 4, 30)
     torch.testing.assert_close(both_ways(signals.outputs, 3), layer(inputs).detach())
 
@@ -77,7 +77,7 @@ def test_wanted_outputs_add_up_to_the_layers(bidirectional):
 def test_the_full_system_predicts_its_own_outputs(bidirectional):
     layer = S4D(3, 8, bidirectional=bidirectional).double()
     inputs = smooth(4, 3, 30).double()
-    signals = LayerSignals.of(layer, inputs, inputs)
+    signals = LayerSignals.of(layer.system(), inputs, inputs)
     full = layer.system().reshape(-1)
     torch.testing.assert_close(predict(signals, full.impulse_response(30), full.D), signals.outputs)
 
@@ -85,7 +85,7 @@ def test_the_full_system_predicts_its_own_outputs(bidirectional):
 def test_wanted_outputs_belong_to_the_original_inputs():
     layer = S4D(3, 8).double()
     original, present = smooth(4, 3, 30).double(), smooth(4, 3, 30).double()
-    signals = LayerSignals.of(layer, original, present)
+    signals = LayerSignals.of(layer.system(), original, present)
     torch.testing.assert_close(both_ways(signals.outputs, 3), layer(original).detach())
     torch.testing.assert_close(signals.inputs.transpose(0, 1), present)
 
@@ -93,7 +93,7 @@ def test_wanted_outputs_belong_to_the_original_inputs():
 def test_split_keeps_every_sequence_once():
     layer = S4D(2, 4)
     inputs = smooth(7, 2, 10)
-    fit, held_out = LayerSignals.of(layer, inputs, inputs).split(2)
+    fit, held_out = LayerSignals.of(layer.system(), inputs, inputs).split(2)
     assert (fit.inputs.shape[1], held_out.inputs.shape[1]) == (5, 2)
     torch.testing.assert_close(torch.cat([fit.inputs, held_out.inputs], 1).transpose(0, 1), inputs)
 
@@ -101,7 +101,7 @@ def test_split_keeps_every_sequence_once():
 def test_window_statistics_give_the_squared_error_of_any_kernel():
     layer = S4D(2, 4).double()
     original, present = smooth(5, 2, 16).double(), smooth(5, 2, 16).double()
-    signals = LayerSignals.of(layer, original, present)
+    signals = LayerSignals.of(layer.system(), original, present)
     statistics = window_statistics(signals)
     kernel = torch.randn(2, 16, dtype=torch.float64)
     for row in range(2):
@@ -118,7 +118,7 @@ def test_window_statistics_give_the_squared_error_of_any_kernel():
 def test_spectra_hold_all_power():
     layer = S4D(2, 4)
     inputs = smooth(6, 2, 40)
-    signals = LayerSignals.of(layer, inputs, inputs)
+    signals = LayerSignals.of(layer.system(), inputs, inputs)
     spectra = input_spectra(signals)
     assert bool((spectra.power >= 0).all())
     assert bool((spectra.frequencies.diff() > 0).all())
@@ -134,13 +134,13 @@ def test_spectra_hold_all_power():
 def test_transfer_predicts_the_original_input_from_the_present_one():
     layer = S4D(2, 4)
     original = smooth(6, 2, 40)
-    half = LayerSignals.of(layer, original, 2 * original)
+    half = LayerSignals.of(layer.system(), original, 2 * original)
     transfer = input_spectra(half).transfer
     torch.testing.assert_close(transfer, torch.full_like(transfer, 0.5), rtol=1e-4, atol=1e-4)
     late = torch.nn.functional.pad(original, (1, 0))[..., :-1]
     late[..., -1] = 0
     original[..., -2:] = 0  # nothing is lost by the delay
-    spectra = input_spectra(LayerSignals.of(layer, original, late))
+    spectra = input_spectra(LayerSignals.of(layer.system(), original, late))
     narrow = slice(0, 20)  # single lines: wider bins average the phase
     wanted = torch.exp(1j * spectra.frequencies[narrow]).expand(2, -1)
     torch.testing.assert_close(spectra.transfer[:, narrow], wanted, rtol=1e-3, atol=1e-3)

@@ -12,12 +12,13 @@ from pymor.models.iosys import LTIModel
 from pymor.reductors.h2 import IRKAReductor
 
 import oracles
-from hydropress.compress import find_layers
 from hydropress.data.shipped import find_model
 from hydropress.models.checkpoint import load
+from hydropress.models.s4d import S4D
 from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.reduce import reduce, reduce_path
 from hydropress.systems.modal import SISOSystem
+from layers import own_layers
 from strategies import bank, build, modal_banks, s4d_bank, seeded_bank
 
 MODE_ENERGY = 1e4
@@ -133,7 +134,8 @@ def test_no_mode_is_absurdly_stronger_than_the_system(order, orders, seed):
 
 def test_modes_that_cancel_each_other_are_tamed_for_next_to_nothing():
     # At the optimum of order 8 of this trained channel two poles are close to each other.
-    layer = find_layers(load(find_model("s4d-fashion-mnist")))[2][1]
+    layer = own_layers(load(find_model("s4d-fashion-mnist")))[2][1]
+    assert isinstance(layer, S4D)
     full = layer.system()[0, 28:29]
     limit = 10.0
     free = reduce(full, 8, descent=DescentConfig(mode_energy_limit=1e6))
@@ -148,7 +150,7 @@ def test_modes_that_cancel_each_other_are_tamed_for_next_to_nothing():
 
 @pytest.mark.parametrize(("layer", "channel"), [(1, 39), (2, 26), (2, 54)])
 def test_a_lower_limit_cannot_pay(layer, channel):
-    full = find_layers(load(find_model("s4d-fashion-mnist")))[layer][1].system()[0]
+    full = own_layers(load(find_model("s4d-fashion-mnist")))[layer][1].system()[0]
     free, tight = (
         reduce(full[channel : channel + 1], 8, descent=DescentConfig(mode_energy_limit=limit))
         for limit in (1e6, 10.0)

@@ -25,7 +25,7 @@ def trained_spectrum(number: int, channels: int, seed: int) -> SpectralWeight:
     layer = [part for part in model.modules() if isinstance(part, S4D)][number]
     sequences = calibration_sequences(load_slice("train"), SEQUENCES, seed)
     inputs = capture_inputs(model, layer, sequences)
-    spectra = input_spectra(LayerSignals.of(layer, inputs, inputs))
+    spectra = input_spectra(LayerSignals.of(layer.system(), inputs, inputs))
     return SpectralWeight(spectra.frequencies, spectra.power[:channels])
 
 

@@ -17,22 +17,13 @@ from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.path_errors import PathErrors, lookup
 from hydropress.calibration.sensitivity import gradients_by_system, output_change
 from hydropress.calibration.signals import LayerSignals, predict
-from hydropress.models.layer import BankSSM
+from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
 from hydropress.reduction.reduce import reduce_path
 from hydropress.systems.assembly import stack
 from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
-
-
-def _step_of(layer: BankSSM) -> Tensor | None:
-    """Return the time units per sample of the layer's systems, if it has such a scale."""
-    log_step = getattr(layer, "log_step", None)
-    if log_step is not None:
-        return log_step.detach().exp()
-    scale = getattr(layer, "step_size", None)
-    return None if scale is None else scale.reshape(layer.directions, layer.channels)
 
 
 def _without_states(system: SISOSystem) -> SISOSystem:
@@ -75,8 +66,14 @@ class LayerReducer:
 
     Attributes
     ----------
-    name, layer
-        The original layer and its path in the model.
+    name
+        Path of the layer in the model.
+    system
+        Its systems, batch shape ``(directions, H)``.
+    part
+        The same with its bias and step.
+    dtype
+        Of its parameters.
     method
         Name of the reduction method.
     settings
@@ -90,7 +87,9 @@ class LayerReducer:
     """
 
     name: str
-    layer: BankSSM
+    system: SISOSystem
+    part: LinearPart
+    dtype: torch.dtype
     method: str
     settings: CalibratedSettings
     reduced: dict[int, SISOSystem]
@@ -98,14 +97,16 @@ class LayerReducer:
     starts: dict[int, list[dict[str, Iterate]]]
 
     @staticmethod
-    def of(name: str, layer: BankSSM, method: str, settings: CalibratedSettings) -> "LayerReducer":
+    def of(
+        name: str,
+        system: SISOSystem,
+        part: LinearPart,
+        dtype: torch.dtype,
+        method: str,
+        settings: CalibratedSettings,
+    ) -> "LayerReducer":
         """Return a reducer that has searched no orders yet."""
-        return LayerReducer(name, layer, method, settings, {}, {}, {})
-
-    @property
-    def system(self) -> SISOSystem:
-        """The layer's systems, batch shape ``(directions, H)``."""
-        return self.layer.system()
+        return LayerReducer(name, system, part, dtype, method, settings, {}, {}, {})
 
     @property
     def orders(self) -> tuple[int, ...]:
@@ -123,14 +124,14 @@ class LayerReducer:
             What the layer gets in the original model, shape ``(n, H, L)``, if there are
             calibration data.
         """
-        full = self.layer.system()
+        full = self.system
         largest = int(full.order.max())
         wanted = {min(order, largest) for order in orders if order > 0}
         orders = tuple(sorted(wanted - {*self.orders}))
         if not orders:
             return self
         if self.method == "h2" and inputs is not None:
-            parts = LayerSignals.of(self.layer, inputs, inputs).by_direction(self.layer.directions)
+            parts = LayerSignals.of(self.system, inputs, inputs).by_direction(self.part.directions)
             starts: dict[int, list[dict[str, Iterate]]] = {order: [] for order in orders}
             for direction, part in enumerate(parts):
                 bank = full[direction]
@@ -154,8 +155,8 @@ class LayerReducer:
         """Return starts of ragged orders for the systems of one direction, ``orders`` (H,)."""
         distinct, index = lookup(orders, self.orders)
         empty = replace(
-            empty_iterate(len(orders), self.layer.D.device),
-            D=self.layer.system()[direction].D,
+            empty_iterate(len(orders), self.system.D.device),
+            D=self.system[direction].D,
         )
         kinds = next(iter(self.starts.values()))[direction]
         rows = index * len(orders) + torch.arange(len(orders))
@@ -171,7 +172,7 @@ class LayerReducer:
     def _reduced(self, orders: Tensor) -> tuple[SISOSystem, Tensor]:
         """Return systems of ragged orders as the method alone reduces them, and their spreads."""
         distinct, index = lookup(orders, self.orders)
-        empty = _without_states(self.layer.system())
+        empty = _without_states(self.system)
         found = stack([self.reduced[order] if order else empty for order in distinct])
         none = torch.zeros_like(empty.D)
         spreads = torch.stack([self.spreads[order] if order else none for order in distinct])
@@ -183,8 +184,8 @@ class LayerReducer:
         """Return what fits to data share, for each direction; nothing if the method uses none."""
         if not self.starts:
             return []
-        banks = self.layer.system()
-        parts = signals.by_direction(self.layer.directions)
+        banks = self.system
+        parts = signals.by_direction(self.part.directions)
         return [
             LayerFit.of(banks[direction], part, self.settings, fits_feedthrough=direction == 0)
             for direction, part in enumerate(parts)
@@ -230,11 +231,11 @@ class LayerReducer:
             :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
             sequences, shape ``(P, m, H, L)``.
         """
-        full = self.layer.system()
+        full = self.system
         flat = full.reshape(-1)
         signals, fits = None, []
         if inputs is not None:
-            signals = LayerSignals.of(self.layer, inputs, inputs)
+            signals = LayerSignals.of(self.system, inputs, inputs)
             fits = self._fits(signals)
         relative: list[Tensor] = []
         changes: list[Tensor] = []
@@ -250,7 +251,7 @@ class LayerReducer:
                 outputs = predict(few, system.impulse_response(few.inputs.shape[-1]), system.D)
                 error = outputs + outcome.bias[:, None, None].to(outputs) - few.outputs
                 changes.append(
-                    output_change(gradients_by_system(gradients, self.layer.directions), error)
+                    output_change(gradients_by_system(gradients, self.part.directions), error)
                 )
         # A system that has no more states than the order stays as it is.
         kept = flat.order[:, None] <= torch.tensor(orders, device=flat.order.device)
@@ -271,7 +272,7 @@ class LayerReducer:
         """
         if inputs is None or present is None:
             return LayerData(None, [])
-        signals = LayerSignals.of(self.layer, inputs, present)
+        signals = LayerSignals.of(self.system, inputs, present)
         return LayerData(signals, self._fits(signals))
 
     def reduce(self, orders: Tensor, data: LayerData) -> tuple[ModalSSM, LayerReport]:
@@ -285,12 +286,12 @@ class LayerReducer:
         data
             From :meth:`data`.
         """
-        full = self.layer.system()
+        full = self.system
         outcome = self._reduce(orders, data.signals, data.fits)
         bias = outcome.bias.reshape(full.batch_shape).sum(0)
-        if self.layer.bias is not None:
-            bias = bias + self.layer.bias.detach()
-        replacement = ModalSSM.from_system(outcome.system, step=_step_of(self.layer), bias=bias)
+        if self.part.bias is not None:
+            bias = bias + self.part.bias.detach()
+        replacement = ModalSSM.from_system(outcome.system, step=self.part.step, bias=bias)
         report = LayerReport(
             self.name,
             int(full.order.max()),
@@ -302,4 +303,4 @@ class LayerReducer:
             outcome.system,
             outcome.spread,
         )
-        return replacement.to(self.layer.D.dtype), report
+        return replacement.to(self.dtype), report

@@ -18,20 +18,12 @@ from hydropress.calibration.mimo_signals import (
 from hydropress.calibration.mimo_starts import mimo_starts
 from hydropress.calibration.path_errors import PathErrors, lookup
 from hydropress.calibration.sensitivity import output_change
-from hydropress.models.mimo_layer import MIMOSSM
+from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.reduction.reduce import reduce_path
 from hydropress.systems.assembly import stack
 from hydropress.systems.modal import MIMOSystem
 from hydropress.systems.norms import relative_h2_error
-
-
-def _step_of(layer: MIMOSSM) -> Tensor | None:
-    """Return the time units per sample of each direction, or of all, if the layer has a scale."""
-    log_step = getattr(layer, "log_step", None)
-    if log_step is not None:
-        return log_step.detach().mean().exp().reshape(1)
-    return getattr(layer, "step_size", None)
 
 
 def _without_states(system: MIMOSystem) -> MIMOSystem:
@@ -70,8 +62,14 @@ class MIMOLayerReducer:
 
     Attributes
     ----------
-    name, layer
-        The original layer and its path in the model.
+    name
+        Path of the layer in the model.
+    full
+        Its systems, batch shape ``(directions,)``.
+    part
+        The same with its bias and step.
+    dtype
+        Of its parameters.
     method
         Name of the reduction method.
     settings
@@ -85,7 +83,9 @@ class MIMOLayerReducer:
     """
 
     name: str
-    layer: MIMOSSM
+    full: MIMOSystem
+    part: LinearPart
+    dtype: torch.dtype
     method: str
     settings: CalibratedSettings
     reduced: dict[int, MIMOSystem]
@@ -94,15 +94,20 @@ class MIMOLayerReducer:
 
     @staticmethod
     def of(
-        name: str, layer: MIMOSSM, method: str, settings: CalibratedSettings
+        name: str,
+        full: MIMOSystem,
+        part: LinearPart,
+        dtype: torch.dtype,
+        method: str,
+        settings: CalibratedSettings,
     ) -> "MIMOLayerReducer":
         """Return a reducer that has searched no orders yet."""
-        return MIMOLayerReducer(name, layer, method, settings, {}, {}, {})
+        return MIMOLayerReducer(name, full, part, dtype, method, settings, {}, {}, {})
 
     @property
     def system(self) -> MIMOSystem:
         """The layer's systems, batch shape ``(directions, 1)``."""
-        return self.layer.system().reshape(self.layer.directions, 1)
+        return self.full.reshape(self.part.directions, 1)
 
     @property
     def orders(self) -> tuple[int, ...]:
@@ -120,7 +125,7 @@ class MIMOLayerReducer:
             What the layer gets in the original model, shape ``(n, H, L)``, if there are
             calibration data.
         """
-        full = self.layer.system()
+        full = self.full
         largest = int(full.order.max())
         wanted = {min(order, largest) for order in orders if order > 0}
         orders = tuple(sorted(wanted - {*self.orders}))
@@ -140,7 +145,7 @@ class MIMOLayerReducer:
     def _starts(self, orders: Tensor, rows: Sequence[int]) -> dict[str, MIMOSystem]:
         """Return starts for some of the directions, an order each."""
         distinct, index = lookup(orders, self.orders)
-        empty = _without_states(self.layer.system())
+        empty = _without_states(self.full)
         names = next(iter(self.starts.values()))[0]
         chosen = [distinct[place] for place in index.tolist()]
         return {
@@ -156,7 +161,7 @@ class MIMOLayerReducer:
     def _reduced(self, orders: Tensor, rows: Sequence[int]) -> tuple[MIMOSystem, Tensor]:
         """Return systems as the method alone reduces them, and their spreads."""
         distinct, index = lookup(orders, self.orders)
-        empty = _without_states(self.layer.system())
+        empty = _without_states(self.full)
         chosen = [distinct[place] for place in index.tolist()]
         systems = [
             self.reduced[order][row] if order else empty[row]
@@ -169,7 +174,7 @@ class MIMOLayerReducer:
         return stack(systems), torch.stack(spreads)
 
     def _data(self, signals: MIMOSignals, rows: Sequence[int]) -> MIMOLayerData:
-        full = self.layer.system()[list(rows)]
+        full = self.full[list(rows)]
         fit = MIMOFit.of(full, signals, self.settings) if self.starts else None
         return MIMOLayerData(signals, fit)
 
@@ -208,7 +213,7 @@ class MIMOLayerReducer:
             :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
             sequences, shape ``(P, m, H, L)``.
         """
-        full = self.layer.system()
+        full = self.full
         kept = full.order[:, None] <= torch.tensor(orders, device=full.order.device)
         relative = torch.zeros(len(full.D), len(orders), dtype=torch.float64)
         changes = torch.zeros_like(relative) if gradients is not None else None
@@ -254,7 +259,7 @@ class MIMOLayerReducer:
         """
         if inputs is None or present is None:
             return MIMOLayerData(None, None)
-        full = self.layer.system()
+        full = self.full
         return self._data(MIMOSignals.of(full, inputs, present), range(len(full.D)))
 
     def reduce(self, orders: Tensor, data: MIMOLayerData) -> tuple[ModalMIMOSSM, LayerReport]:
@@ -272,9 +277,9 @@ class MIMOLayerReducer:
         rows = range(len(full.D))
         outcome = self._reduce(orders.flatten(), rows, data, polishing=True)
         bias = outcome.bias
-        if self.layer.bias is not None:
-            bias = bias + self.layer.bias.detach()
-        replacement = ModalMIMOSSM.from_system(outcome.system, step=_step_of(self.layer), bias=bias)
+        if self.part.bias is not None:
+            bias = bias + self.part.bias.detach()
+        replacement = ModalMIMOSSM.from_system(outcome.system, step=self.part.step, bias=bias)
         system = outcome.system.reshape(*full.batch_shape)
         error = None
         if outcome.output_error is not None:
@@ -290,4 +295,4 @@ class MIMOLayerReducer:
             system,
             None if outcome.spread is None else outcome.spread.reshape(full.batch_shape),
         )
-        return replacement.to(self.layer.D.dtype), report
+        return replacement.to(self.dtype), report

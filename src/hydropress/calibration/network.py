@@ -15,7 +15,15 @@ from hydropress.calibration.path_errors import PathErrors
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
 from hydropress.calibration.reducers import Reducer, reducer_of
 from hydropress.calibration.sensitivity import SEQUENCES, output_gradients
-from hydropress.calibration.signals import CAPTURE_BATCH, capture_inputs
+from hydropress.calibration.signals import (
+    CAPTURE_BATCH,
+    capture_inputs,
+    first_of,
+    last_affine,
+)
+from hydropress.models.adapters.own import OwnLayers
+from hydropress.models.adapters.protocol import Tap
+from hydropress.models.adapters.registry import find_layers
 from hydropress.models.layer import LinearSSM
 from hydropress.systems.modal import ModalSystem
 
@@ -26,21 +34,24 @@ Tick = Callable[[str], None]
 """Called after each step with what was done."""
 
 
-def find_layers(model: nn.Module) -> list[tuple[str, LinearSSM]]:
-    """Return the linear SSM layers of a model with their names, in the order of the model."""
-    return [
-        (name, module) for name, module in model.named_modules() if isinstance(module, LinearSSM)
-    ]
-
-
-def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
+def _replaced(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
+    """Return a model with one of its modules replaced; the model may be that module."""
+    if not name:
+        return module
     parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, layer)
+    setattr(model.get_submodule(parent), leaf, module)
+    return model
+
+
+def _dtype_of(module: nn.Module) -> torch.dtype:
+    """Return the real floating-point type of a module's parameters."""
+    kinds = (one.dtype.to_real() for one in module.parameters())
+    return next((kind for kind in kinds if kind.is_floating_point), torch.float32)
 
 
 def _outputs(model: nn.Module, sequences: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([model(batch) for batch in sequences.split(CAPTURE_BATCH)])
+        return torch.cat([first_of(model(batch)) for batch in sequences.split(CAPTURE_BATCH)])
 
 
 class NetworkReducer:
@@ -74,10 +85,12 @@ class NetworkReducer:
         self.settings = settings
         self.searches: list[tuple[int, ...]] = []
         self._tick = tick
-        self._layers: dict[str, Reducer] = {
-            name: reducer_of(name, layer, method, settings)
-            for name, layer in find_layers(self.original)
-        }
+        self._adapters = {layer.name: layer.adapter for layer in find_layers(self.original)}
+        self._layers: dict[str, Reducer] = {}
+        for name, adapter in self._adapters.items():
+            module = self.original.get_submodule(name)
+            part, dtype = adapter.read(module), _dtype_of(module)
+            self._layers[name] = reducer_of(name, part, dtype, method, settings)
         self._errors: dict[bool, dict[str, PathErrors]] = {True: {}, False: {}}
         self._wanted: Tensor | None = None
 
@@ -99,7 +112,20 @@ class NetworkReducer:
     def _inputs(self, model: nn.Module, name: str) -> Tensor | None:
         if self.calibration is None:
             return None
-        return capture_inputs(model, model.get_submodule(name), self.calibration)
+        return capture_inputs(
+            model,
+            model.get_submodule(name),
+            self.calibration,
+            channels_last=self._adapters[name].channels_last,
+        )
+
+    def _tap(self, name: str) -> Tap:
+        """Return where in the original a layer's linear output is."""
+        adapter = self._adapters[name]
+        tap = adapter.tap(self.original.get_submodule(name))
+        if tap.channels_last is None:
+            tap = replace(tap, channels_last=adapter.channels_last)
+        return tap
 
     def search(self, orders: Sequence[int]) -> None:
         """Search orders together, those that have not been searched yet."""
@@ -153,7 +179,7 @@ class NetworkReducer:
                 gradients = None
                 if self.calibration is not None and changes:
                     few = self.calibration[:SEQUENCES]
-                    gradients = output_gradients(self.original, reducer.layer, few)
+                    gradients = output_gradients(self.original, self._tap(name), few)
                 new = reducer.errors(missing, self._inputs(self.original, name), gradients)
                 known = new if known is None else known.joined(new)
                 self._errors[changes][name] = known
@@ -210,7 +236,7 @@ class NetworkReducer:
             else:
                 replacement, report, orders = self._raise(name, planned.tensor(), data, tolerance)
                 planned = replace(planned, orders=as_orders(orders))
-            _replace(compressed, name, replacement)
+            compressed = self._written(compressed, name, replacement)
             reports.append(report)
             layers.append(planned)
             self._tick(f"{self.method}, {plan.target}, {plan.allocation}: {name}")
@@ -220,7 +246,7 @@ class NetworkReducer:
 
     def _raise(
         self, name: str, orders: Tensor, data: Any, tolerance: float
-    ) -> tuple[nn.Module, LayerReport, Tensor]:
+    ) -> tuple[LinearSSM, LayerReport, Tensor]:
         """Reduce a layer, with more states where its systems exceed the tolerance."""
         full = self.states[name]
         best, least = orders, torch.full(orders.shape, torch.inf, dtype=torch.float64)
@@ -248,15 +274,23 @@ class NetworkReducer:
         place = torch.bucketize(orders, ladder, right=True).clamp_max(len(ladder) - 1)
         return torch.minimum(ladder[place], full)
 
+    def _written(self, compressed: nn.Module, name: str, layer: LinearSSM) -> nn.Module:
+        """Return the compressed model with one layer more in its place."""
+        adapter = self._adapters[name]
+        if not isinstance(adapter, OwnLayers) and layer.bias is not None:
+            # Modules of others have no place for a constant: one of zeros is left out.
+            layer.bias = None if bool((layer.bias == 0).all()) else layer.bias
+        written = adapter.write(compressed.get_submodule(name), layer)
+        return _replaced(compressed, name, written.train(compressed.training))
+
     def _match_outputs(self, compressed: nn.Module, calibration: Tensor) -> None:
-        """Add the mean difference of the logits to the bias of the last affine map."""
-        decoder = getattr(compressed, "decoder", None)
-        affine = decoder if isinstance(decoder, nn.Linear) else nn.Module()
-        bias = dict(affine.named_parameters()).get("bias")
-        if bias is not None:
-            shift = self._reference(calibration).mean(0) - _outputs(compressed, calibration).mean(0)
+        """Add the mean difference of the outputs to the bias of the affine map that makes them."""
+        affine = last_affine(compressed, calibration[:CAPTURE_BATCH])
+        if affine is not None:
+            wanted, found = self._reference(calibration), _outputs(compressed, calibration)
+            shift = (wanted - found).flatten(0, -2).mean(0)
             with torch.no_grad():
-                bias += shift
+                affine.bias.add_(shift)
 
     def _reference(self, calibration: Tensor) -> Tensor:
         if self._wanted is None:

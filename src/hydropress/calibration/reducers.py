@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.layers import LayerReducer
 from hydropress.calibration.mimo_layers import MIMOLayerReducer
 from hydropress.calibration.path_errors import PathErrors
-from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import BankSSM, LinearSSM
-from hydropress.models.mimo_layer import MIMOSSM
-from hydropress.systems.modal import ModalSystem
+from hydropress.models.adapters.protocol import LinearPart
+from hydropress.models.layer import LinearSSM
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 
 
 class Reducer(Protocol):
@@ -21,9 +21,6 @@ class Reducer(Protocol):
 
     See that class for what the methods do.
     """
-
-    @property
-    def layer(self) -> LinearSSM: ...
 
     @property
     def system(self) -> ModalSystem: ...
@@ -39,16 +36,15 @@ class Reducer(Protocol):
 
     def data(self, inputs: Tensor | None, present: Tensor | None) -> Any: ...
 
-    def reduce(self, orders: Tensor, data: Any) -> tuple[nn.Module, LayerReport]: ...
+    def reduce(self, orders: Tensor, data: Any) -> tuple[LinearSSM, LayerReport]: ...
 
 
-def reducer_of(name: str, layer: LinearSSM, method: str, settings: CalibratedSettings) -> Reducer:
+def reducer_of(
+    name: str, part: LinearPart, dtype: torch.dtype, method: str, settings: CalibratedSettings
+) -> Reducer:
     """Return what reduces a layer, with no orders searched yet."""
-    if isinstance(layer, BankSSM):
-        return LayerReducer.of(name, layer, method, settings)
-    if isinstance(layer, MIMOSSM):
-        return MIMOLayerReducer.of(name, layer, method, settings)
-    raise InvalidArgumentError(
-        f"{name} is a {type(layer).__name__}; required: a bank of scalar systems (BankSSM) or one "
-        "system for all channels (MIMOSSM)"
-    )
+    system = part.system
+    if isinstance(system, SISOSystem):
+        return LayerReducer.of(name, system, part, dtype, method, settings)
+    assert isinstance(system, MIMOSystem)
+    return MIMOLayerReducer.of(name, system, part, dtype, method, settings)

@@ -57,18 +57,16 @@ def capture_inputs(
         raise _Captured
 
     handle = layer.register_forward_pre_hook(keep)
-    reached = 0
     try:
         with torch.no_grad():
-            for batch in sequences.split(CAPTURE_BATCH):
+            for number, batch in enumerate(sequences.split(CAPTURE_BATCH), 1):
                 with suppress(_Captured):
                     model(batch)
-                reached += len(batch)
-                if sum(map(len, pieces)) != reached or pieces[-1].ndim != 3:
-                    shapes = [tuple(piece.shape) for piece in pieces[-1:]]
+                if len(pieces) != number or pieces[-1].ndim != 3:
+                    got = f"a signal {tuple(pieces[-1].shape)}" if pieces else "nothing"
                     raise InvalidArgumentError(
-                        f"{len(batch)} sequences that reach a {type(layer).__name__} as {shapes}; "
-                        "required: one signal (batch, channels, length) each, or (batch, length, "
+                        f"{got} at a {type(layer).__name__} from sequences {tuple(batch.shape)}; "
+                        "required: a signal (batch, channels, length), or (batch, length, "
                         "channels); calibrate on what the model is called with, or compress "
                         "without data"
                     )
@@ -76,6 +74,29 @@ def capture_inputs(
         handle.remove()
     captured = torch.cat(pieces)
     return captured.mT if channels_last else captured
+
+
+def last_affine(model: nn.Module, sequences: Tensor) -> nn.Linear | None:
+    """Return the affine map whose output is the model's, if there is one that has a bias."""
+    made: list[tuple[nn.Linear, Tensor]] = []
+
+    def note(module: nn.Module, _: object, output: Tensor) -> None:
+        assert isinstance(module, nn.Linear)
+        made.append((module, output))
+
+    maps = [one for one in model.modules() if isinstance(one, nn.Linear)]
+    handles = [
+        one.register_forward_hook(note) for one in maps if "bias" in dict(one.named_parameters())
+    ]
+    try:
+        with torch.no_grad():
+            result = first_of(model(sequences))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if made and made[-1][1].shape == result.shape and torch.equal(made[-1][1], result):
+        return made[-1][0]
+    return None
 
 
 def _by_row(signal: Tensor, directions: int) -> Tensor:

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hydropress.errors import InvalidArgumentError
-from hydropress.evaluation.metrics import count_parameters, linear_ssms
+from hydropress.evaluation.metrics import count_parameters, linear_parts
 from hydropress.systems.gramians import hankel_singular_values
 
 GUARANTEES = (0.1, 0.01)
@@ -94,15 +93,9 @@ def inspect_model(model: nn.Module) -> list[LayerInspection]:
     UnstableSystemError
         If a pole does not decay.
     """
-    layers = linear_ssms(model)
-    if not layers:
-        raise InvalidArgumentError(
-            "the model holds no linear SSM layer; required: at least one hydropress LinearSSM, "
-            "such as S4D"
-        )
     result: list[LayerInspection] = []
-    for name, layer in layers:
-        system = layer.system()
+    for name, module, part in linear_parts(model):
+        system = part.system
         values = hankel_singular_values(system).flatten(0, -2)
         used = system.states > 0
         half_life = math.log(2) / system.decay[used]
@@ -112,10 +105,10 @@ def inspect_model(model: nn.Module) -> list[LayerInspection]:
         result.append(
             LayerInspection(
                 name=name,
-                channels=layer.channels,
-                directions=layer.directions,
+                channels=part.channels,
+                directions=part.directions,
                 order=int(system.order.max()),
-                parameters=count_parameters(layer),
+                parameters=count_parameters(module),
                 half_life=_triple(half_life),
                 frequency=(frequency.min().item(), frequency.max().item()),
                 hankel_above=(int(above[0]), int(above[1])),

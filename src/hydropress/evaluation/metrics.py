@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from hydropress.data.sequences import LabelledSequences
 from hydropress.errors import InvalidArgumentError
-from hydropress.models.layer import LinearSSM
+from hydropress.models.adapters.protocol import LinearPart
+from hydropress.models.adapters.registry import find_layers, has_layers
 
 BATCH_SIZE = 64
 """Blocks of larger batches exceed what glibc reuses: with 250 sequences of 784 steps and 64
@@ -82,24 +83,53 @@ def agreement(decisions: Tensor, reference: Tensor) -> float:
     return _share_equal(decisions, reference)
 
 
-def linear_ssms(model: nn.Module) -> list[tuple[str, LinearSSM]]:
-    """Return the linear SSM layers of a model with their names, in the model's order."""
-    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LinearSSM)]
+def linear_parts(model: nn.Module) -> list[tuple[str, nn.Module, LinearPart]]:
+    """Return the modules with a linear SSM, their names and linear parts, in the model's order.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is none.
+    """
+    found: list[tuple[str, nn.Module, LinearPart]] = []
+    for layer in find_layers(model):
+        module = model.get_submodule(layer.name)
+        found.append((layer.name, module, layer.adapter.read(module)))
+    return found
+
+
+def _parts_if_any(model: nn.Module) -> list[tuple[str, nn.Module, LinearPart]]:
+    return linear_parts(model) if has_layers(model) else []
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable numbers in a model."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Return the number of trainable numbers in a model; a complex one is two."""
+    return sum(one.numel() * (1 + one.is_complex()) for one in model.parameters())
 
 
 def count_ssm_parameters(model: nn.Module) -> int:
-    """Return the number of trainable numbers in a model's linear SSM layers."""
-    return sum(count_parameters(layer) for _, layer in linear_ssms(model))
+    """Return the number of trainable numbers in a model's linear SSMs.
+
+    In modules of others these are the parameters outside the parts that PyTorch itself defines,
+    such as an output map that lies within the module.
+    """
+    return sum(_own_parameters(module) for _, module, _ in _parts_if_any(model))
+
+
+def _own_parameters(module: nn.Module) -> int:
+    count = sum(one.numel() * (1 + one.is_complex()) for one in module.parameters(recurse=False))
+    inner = module.children()
+    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    return count + sum(
+        _own_parameters(child)
+        for child in inner
+        if isinstance(child, containers) or not type(child).__module__.startswith("torch.nn")
+    )
 
 
 def count_states(model: nn.Module) -> int:
     """Return the number of real SSM states of a model, all systems and directions together."""
-    return sum(int(layer.system().order.sum()) for _, layer in linear_ssms(model))
+    return sum(int(part.system.order.sum()) for _, _, part in _parts_if_any(model))
 
 
 def largest_order(model: nn.Module) -> int:
@@ -107,10 +137,10 @@ def largest_order(model: nn.Module) -> int:
 
     A system is a channel's, or of S5 and LRU a layer's, in one direction.
     """
-    return max((int(layer.system().order.max()) for _, layer in linear_ssms(model)), default=0)
+    return max((int(part.system.order.max()) for _, _, part in _parts_if_any(model)), default=0)
 
 
 def average_order(model: nn.Module) -> int:
     """Return the real states of a model's systems, on average, rounded; 0 without SSMs."""
-    orders = [layer.system().order.flatten() for _, layer in linear_ssms(model)]
+    orders = [part.system.order.flatten() for _, _, part in _parts_if_any(model)]
     return round(float(torch.cat(orders).double().mean())) if orders else 0

@@ -91,15 +91,25 @@ def find_layers(model: nn.Module) -> list[FoundLayer]:
         If there is none; the message says what was looked for, and why selective SSMs are not
         reduced if there are such.
     """
+    found = _search(model)
+    if not found:
+        raise InvalidArgumentError(_explanation(model))
+    return [found[name] for name, _ in model.named_modules() if name in found]
+
+
+def has_layers(model: nn.Module) -> bool:
+    """Return whether there is a module with a linear SSM."""
+    return bool(_search(model))
+
+
+def _search(model: nn.Module) -> dict[str, FoundLayer]:
     found: dict[str, FoundLayer] = {}
     for name in adapter_names():
         adapter = _ADAPTERS[name]
         for place in adapter.find(model):
             if not any(_is_within(place, taken) or _is_within(taken, place) for taken in found):
                 found[place] = FoundLayer(place, adapter)
-    if not found:
-        raise InvalidArgumentError(_explanation(model))
-    return [found[name] for name, _ in model.named_modules() if name in found]
+    return found
 
 
 def _is_within(name: str, outer: str) -> bool:
