@@ -135,3 +135,15 @@ def test_half_lives_are_bounded_by_the_settings():
     )
     assert float(full.decay.min()) < np.log(2) / 6
     assert float(result.system.decay.min()) >= np.log(2) / 6 * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_the_descent_lowers_the_error_on_sequences_that_it_has_not_seen(directions):
+    full = layer(3, 6, directions=directions, seed=2)
+    signals = signals_of(full)
+    fit, starts = MIMOFit.of(full, signals, SETTINGS), starts_of(full, 4, signals)
+    plain, polished = fit.reduce(starts, polishing=False), fit.reduce(starts)
+    assert not plain.is_polished
+    assert polished.is_polished
+    assert polished.is_refitted
+    assert polished.output_error < plain.output_error
