@@ -11,9 +11,9 @@ from hydropress.compress import Compression, compress
 from hydropress.models.classifier import SequenceClassifier
 from tiny import tiny_model
 
-CHANNELS, STATES, ORDER, LENGTH, CALIBRATION = 4, 12, 4, 32, 20
+CHANNELS, STATES, ORDER, LENGTH, CALIBRATION = 4, 8, 2, 32, 20
 NAMES = ("blocks.0.ssm", "blocks.1.ssm")
-SETTINGS = CalibratedSettings(search_iterations=2)
+SETTINGS = CalibratedSettings(search_iterations=1)
 
 
 def sequences(count: int, seed: int = 0) -> Tensor:

@@ -28,7 +28,7 @@ from mimo_networks import (
 from tiny import tiny_model
 
 all_layers = pytest.mark.parametrize(
-    ("kind", "bidirectional"), [("s5", False), ("s5", True), ("lru", False), ("lru", True)]
+    ("kind", "bidirectional"), [("s5", False), ("s5", True), ("lru", True)]
 )
 direct_methods = pytest.mark.parametrize("method", ["balanced", "modal", "last", "aire"])
 
@@ -114,14 +114,14 @@ def test_a_layer_that_sees_nothing_is_no_trouble():
     with torch.no_grad():
         for parameter in silent.encoder.parameters():
             parameter.zero_()
-    result = compress(silent, order=ORDER, calibration=sequences(CALIBRATION), settings=SETTINGS)
+    result = compress(silent, order=2, calibration=sequences(CALIBRATION), settings=SETTINGS)
     wanted = logits(silent, sequences(4, 1))
     torch.testing.assert_close(logits(result.model, sequences(4, 1)), wanted, rtol=0, atol=1e-4)
 
 
 def test_what_was_reduced_is_reduced_again():
-    once = compressed("s5", True, "balanced", order=6).model
-    twice = compress(once, order=3, method="balanced")
+    once = compressed("s5", True, "balanced", order=4).model
+    twice = compress(once, order=2, method="balanced")
     assert twice.ratio == 0.5
     assert bool(torch.isfinite(logits(twice.model, sequences(4, 1))).all())
 
