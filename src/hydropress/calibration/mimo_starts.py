@@ -130,8 +130,8 @@ def observed_balancing(
     """Return balanced coordinates in which the states have the covariance that they have on data.
 
     The controllability Gramian, the states' covariance under white inputs, gives way to the one
-    measured on the signals; the observability Gramian stays.  Of the outputs' energy the states
-    that are kept have as much as any so many can have to first order, correlated inputs or not.
+    measured on the signals, their means taken out; the observability Gramian stays.  So states are
+    kept by what they do on inputs as they are, smooth and correlated.
 
     Parameters
     ----------
