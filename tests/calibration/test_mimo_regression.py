@@ -8,7 +8,12 @@ import torch
 from torch import Tensor
 
 from hydropress.calibration import mimo_signals
-from hydropress.calibration.mimo_regression import Regression, SignalMoments, to_system
+from hydropress.calibration.mimo_regression import (
+    Regression,
+    SignalMoments,
+    solve_ridge,
+    to_system,
+)
 from hydropress.calibration.mimo_signals import LayerModes, MIMOSignals, respond
 from hydropress.systems.modal import MIMOSystem
 from mimo_layers import layer, noise, recur
@@ -131,3 +136,11 @@ def test_a_state_that_nothing_drives_has_no_output():
     C = modes.outputs_of(fitted.weights)
     assert bool((C[:, 1] == 0).all())
     assert bool((C[:, [0, 2]] != 0).all())
+
+
+def test_products_that_rounding_left_indefinite_are_solved_where_they_say_something():
+    gram = torch.diag(torch.tensor([1.0, 1.0, 2.0], dtype=torch.float64))
+    gram[0, 1] = gram[1, 0] = 1 + 1e-12
+    right = torch.tensor([[2.0], [2.0], [4.0]], dtype=torch.float64)
+    found = solve_ridge(gram, torch.zeros(3, dtype=torch.float64), right)
+    torch.testing.assert_close(found[:, 0], torch.tensor([1.0, 1.0, 2.0]).double())

@@ -11,7 +11,7 @@ from hydropress.systems.modal import MIMOSystem
 from mimo_layers import layer, noise
 
 COUNT = 20
-SETTINGS = CalibratedSettings(search_iterations=3)
+SETTINGS = CalibratedSettings(search_iterations=1)
 
 
 def signals_of(full: MIMOSystem) -> MIMOSignals:

@@ -12,7 +12,6 @@ from hydropress.calibration.sensitivity import (
 from hydropress.calibration.signals import LayerSignals, capture_inputs, predict
 from hydropress.models.adapters.protocol import Tap
 from hydropress.models.classifier import SequenceClassifier
-from hydropress.models.layer import LinearSSM
 from tiny import tiny_model
 
 LENGTH = 20
@@ -30,13 +29,13 @@ def network(**changes: object) -> SequenceClassifier:
     return tiny_model(5, **changes).double()
 
 
-def layer_of(model: nn.Module, name: str) -> LinearSSM:
+def layer_of(model: nn.Module, name: str) -> S4D:
     layer = model.get_submodule(name)
-    assert isinstance(layer, LinearSSM)
+    assert isinstance(layer, S4D)
     return layer
 
 
-def outputs_with(model: nn.Module, layer: LinearSSM, added: Tensor) -> Tensor:
+def outputs_with(model: nn.Module, layer: S4D, added: Tensor) -> Tensor:
     """Return the network's outputs with something added to those of a layer."""
 
     def add(_: nn.Module, __: object, output: Tensor) -> Tensor:
@@ -49,7 +48,7 @@ def outputs_with(model: nn.Module, layer: LinearSSM, added: Tensor) -> Tensor:
     return outputs
 
 
-def true_change(model: nn.Module, layer: LinearSSM, error: Tensor) -> Tensor:
+def true_change(model: nn.Module, layer: S4D, error: Tensor) -> Tensor:
     """Return the derivative of the outputs in the direction of an error, ``(n, P)``."""
     raised, lowered = (outputs_with(model, layer, sign * SHIFT * error) for sign in (1, -1))
     return (raised - lowered) / (2 * SHIFT)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hydropress.calibration.mimo_signals import LayerModes, MIMOSignals, batches
+from hydropress.reduction.residues import LEAST_EIGENVALUE
 from hydropress.systems.modal import MIMOSystem
 
 LEAST_RIDGE = 1e-9
@@ -190,8 +191,17 @@ def solve_ridge(gram: Tensor, ridge: Tensor, right: Tensor) -> Tensor:
     silent = diagonal == 0
     scale = torch.where(silent, 1.0, diagonal).rsqrt() * ~silent
     scaled = (gram + torch.diag_embed(ridge)) * scale[:, None] * scale
-    factor = torch.linalg.cholesky(scaled + torch.diag_embed(silent.to(scaled)))
-    return torch.cholesky_solve(right * scale[:, None], factor) * scale[:, None]
+    scaled = scaled + torch.diag_embed(silent.to(scaled))
+    right = right * scale[:, None]
+    if not bool(torch.isfinite(scaled).all()):
+        return torch.full_like(right, torch.nan)  # a step of the descent went too far
+    factor, info = torch.linalg.cholesky_ex(scaled)
+    if int(info) == 0:
+        return torch.cholesky_solve(right, factor) * scale[:, None]
+    # Means so large that their products have rounded the deviations away.
+    values, vectors = torch.linalg.eigh(scaled)
+    inverse = torch.where(values > LEAST_EIGENVALUE * values[-1], 1 / values, 0.0)
+    return (vectors * inverse) @ (vectors.mT @ right) * scale[:, None]
 
 
 def products(regressors: Tensor, signals: Tensor) -> Tensor:

@@ -10,9 +10,13 @@ from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.mimo_signals import BACKWARD, LayerModes, MIMOSignals, batches
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.reduce import reduce_path
-from hydropress.reduction.weights import MOST_INPUTS, SpectralWeight
+from hydropress.reduction.weights import SpectralWeight
 from hydropress.systems.gramians import real_gramian_factors
 from hydropress.systems.modal import MIMOSystem
+
+WEIGHTED_INPUTS = 16
+"""Inputs up to which starts are searched in the metric of the inputs' cross-spectrum.  With 32 the
+search took as long as all the rest together, 13 to 24 s, for 1 % of the output error."""
 
 BINS = 64
 """Of the inputs' cross-spectrum.  An LRU layer of 32 states and 8 channels, inputs of 512 samples,
@@ -29,7 +33,7 @@ def mimo_starts(
 
     They are BT's with the states' covariance measured (``observed``, see
     :func:`observed_balancing`), the optima of H² weighted by the inputs' cross-spectrum
-    (``weighted``, up to 32 inputs if there are as many sequences) and unweighted, and BT's.
+    (``weighted``, up to 16 inputs if there are as many sequences) and unweighted, and BT's.
 
     Parameters
     ----------
@@ -49,19 +53,20 @@ def mimo_starts(
 
     Notes
     -----
-    Output errors on held-out sequences after least squares and the descent, by the start, and
-    seconds for the search, on layers at initialisation with smooth inputs and with white ones:
+    Output errors on held-out sequences after least squares and the descent, by the start, on layers
+    at initialisation with smooth inputs and with white ones, 64 sequences of 512; in brackets the
+    seconds of the search, that of the unweighted ones took 1 to 3 and others next to none:
 
-    ==============================  ========  ===========  ==========  ========
-    layer, states → order           observed  weighted     unweighted  balanced
-    ==============================  ========  ===========  ==========  ========
-    LRU, H = 8, 32 → 8, smooth      0.253     0.247 (2 s)  0.260       0.288
-    LRU, H = 16, 64 → 16, smooth    0.203     0.204 (5 s)  0.213       0.230
-    S5, H = 16, 64 → 8, smooth      0.149     0.160 (2 s)  0.233       0.167
-    S5, H = 32, 64 → 16, smooth     0.104     0.101 (13 s)  0.187      0.121
-    LRU, H = 8, 32 → 8, white       0.315     0.308 (2 s)  0.307       0.328
-    S5, H = 16, 64 → 16, white      0.078     0.062 (9 s)  0.055       0.086
-    ==============================  ========  ===========  ==========  ========
+    ============================== ======== ============ ========== ========
+    layer, states → order          observed weighted     unweighted balanced
+    ============================== ======== ============ ========== ========
+    LRU, H = 8, 32 → 8, smooth     0.253    0.247 (2 s)  0.260      0.288
+    LRU, H = 16, 64 → 16, smooth   0.203    0.204 (5 s)  0.213      0.230
+    S5, H = 16, 64 → 8, smooth     0.149    0.160 (2 s)  0.233      0.167
+    S5, H = 32, 64 → 16, smooth    0.104    0.101 (13 s) 0.187      0.121
+    LRU, H = 8, 32 → 8, white      0.315    0.308 (2 s)  0.307      0.328
+    S5, H = 16, 64 → 16, white     0.078    0.062 (9 s)  0.055      0.086
+    ============================== ======== ============ ========== ========
 
     Weights by the inputs' covariance alone, for more inputs, were no better than none: layers see
     smooth inputs.
@@ -98,7 +103,7 @@ def mimo_starts(
 def _spectrum(signals: MIMOSignals, direction: int) -> SpectralWeight | None:
     """Return the inputs' cross-spectrum, means taken out, in bins that widen with frequency."""
     count, channels, _ = signals.inputs.shape
-    if channels > min(MOST_INPUTS, count):
+    if channels > min(WEIGHTED_INPUTS, count):
         return None
     inputs = signals.inputs.double()
     inputs = inputs - inputs.mean((0, 2))[:, None]
@@ -125,8 +130,8 @@ def observed_balancing(
     """Return balanced coordinates in which the states have the covariance that they have on data.
 
     The controllability Gramian, the states' covariance under white inputs, gives way to the one
-    measured on the signals; the observability Gramian stays.  Of the outputs' energy the states
-    that are kept have as much as any so many can have to first order, correlated inputs or not.
+    measured on the signals, their means taken out; the observability Gramian stays.  So states are
+    kept by what they do on inputs as they are, smooth and correlated.
 
     Parameters
     ----------
