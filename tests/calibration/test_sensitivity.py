@@ -12,6 +12,7 @@ from hydropress.calibration.sensitivity import (
 from hydropress.calibration.signals import LayerSignals, capture_inputs, predict
 from hydropress.models.adapters.protocol import Tap
 from hydropress.models.classifier import SequenceClassifier
+from hydropress.models.s4d import S4D
 from tiny import tiny_model
 
 LENGTH = 20
