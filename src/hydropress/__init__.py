@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hydropress.compress import compress
-    from hydropress.models.checkpoint import load, save
+    from hydropress.models.adapters.registry import register_adapter
+    from hydropress.models.checkpoint import save
+    from hydropress.models.loading import load
     from hydropress.reduction.reduce import reduce, reduce_path
     from hydropress.reduction.registry import register_method
     from hydropress.systems.gramians import hankel_singular_values
@@ -25,6 +27,7 @@ __all__ = [
     "load",
     "reduce",
     "reduce_path",
+    "register_adapter",
     "register_method",
     "save",
 ]
@@ -37,9 +40,10 @@ _HOMES = {
     "h2_error": "systems.norms",
     "h2_norm": "systems.norms",
     "hankel_singular_values": "systems.gramians",
-    "load": "models.checkpoint",
+    "load": "models.loading",
     "reduce": "reduction.reduce",
     "reduce_path": "reduction.reduce",
+    "register_adapter": "models.adapters.registry",
     "register_method": "reduction.registry",
     "save": "models.checkpoint",
 }

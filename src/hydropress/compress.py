@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,7 +38,10 @@ from hydropress.calibration.targets import (
     order_of_ratio,
 )
 from hydropress.errors import InvalidArgumentError
+from hydropress.models.adapters.files import save_layers
 from hydropress.models.adapters.registry import find_layers
+from hydropress.models.checkpoint import save
+from hydropress.models.classifier import SequenceClassifier
 from hydropress.reduction.registry import get_method, get_scores
 
 Progress = Callable[[int, int, str], None]
@@ -90,6 +94,18 @@ class Compression:
     def relative_h2_error(self) -> float:
         """Mean relative H² error over all systems of all layers."""
         return float(torch.cat([layer.relative_h2_error.flatten() for layer in self.layers]).mean())
+
+    def save(self, directory: str | Path) -> None:
+        """Write the model to a directory, whoever wrote its classes.
+
+        A :class:`~hydropress.models.classifier.SequenceClassifier` is read again by
+        :func:`hydropress.load`, any other by ``hydropress.load(directory, model)``, which is given
+        the original's architecture.
+        """
+        if isinstance(self.model, SequenceClassifier):
+            save(self.model, directory)
+        else:
+            save_layers(self.model, [one.written for one in self.layers if one.written], directory)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a report shows, ready for JSON."""

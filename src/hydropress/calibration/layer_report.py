@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hydropress.calibration.layer_certificate import certify_layer, figures
+from hydropress.models.adapters.files import WrittenLayer
 from hydropress.reduction.result import Certificate
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.norms import relative_h2_error
@@ -44,6 +45,8 @@ class LayerReport:
     spread
         Largest minus smallest relative error over the method's starts, shape ``(directions, H)``;
         ``None`` of systems fitted to data.
+    written
+        Sizes of the layer that was written into the model.
     """
 
     name: str
@@ -55,6 +58,7 @@ class LayerReport:
     full: ModalSystem
     reduced: ModalSystem
     spread: Tensor | None = None
+    written: WrittenLayer | None = None
 
     @cached_property
     def certificate(self) -> Certificate:

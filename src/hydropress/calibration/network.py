@@ -21,6 +21,7 @@ from hydropress.calibration.signals import (
     first_of,
     last_affine,
 )
+from hydropress.models.adapters.files import WrittenLayer, replace_module
 from hydropress.models.adapters.own import OwnLayers
 from hydropress.models.adapters.protocol import Tap
 from hydropress.models.adapters.registry import find_layers
@@ -32,15 +33,6 @@ FIRST_LIMIT = 8
 
 Tick = Callable[[str], None]
 """Called after each step with what was done."""
-
-
-def _replaced(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    """Return a model with one of its modules replaced; the model may be that module."""
-    if not name:
-        return module
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, module)
-    return model
 
 
 def _dtype_of(module: nn.Module) -> torch.dtype:
@@ -236,8 +228,8 @@ class NetworkReducer:
             else:
                 replacement, report, orders = self._raise(name, planned.tensor(), data, tolerance)
                 planned = replace(planned, orders=as_orders(orders))
-            compressed = self._written(compressed, name, replacement)
-            reports.append(report)
+            compressed, written = self._write(compressed, name, replacement)
+            reports.append(replace(report, written=written))
             layers.append(planned)
             self._tick(f"{self.method}, {plan.target}, {plan.allocation}: {name}")
         if self.calibration is not None:
@@ -274,14 +266,16 @@ class NetworkReducer:
         place = torch.bucketize(orders, ladder, right=True).clamp_max(len(ladder) - 1)
         return torch.minimum(ladder[place], full)
 
-    def _written(self, compressed: nn.Module, name: str, layer: LinearSSM) -> nn.Module:
-        """Return the compressed model with one layer more in its place."""
+    def _write(
+        self, compressed: nn.Module, name: str, layer: LinearSSM
+    ) -> tuple[nn.Module, WrittenLayer]:
+        """Return the compressed model with one layer more in its place, and the layer's sizes."""
         adapter = self._adapters[name]
         if not isinstance(adapter, OwnLayers) and layer.bias is not None:
             # Modules of others have no place for a constant: one of zeros is left out.
             layer.bias = None if bool((layer.bias == 0).all()) else layer.bias
-        written = adapter.write(compressed.get_submodule(name), layer)
-        return _replaced(compressed, name, written.train(compressed.training))
+        written = adapter.write(compressed.get_submodule(name), layer).train(compressed.training)
+        return replace_module(compressed, name, written), WrittenLayer.of(name, adapter.name, layer)
 
     def _match_outputs(self, compressed: nn.Module, calibration: Tensor) -> None:
         """Add the mean difference of the outputs to the bias of the affine map that makes them."""
