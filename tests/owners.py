@@ -1,6 +1,7 @@
-"""Models as their owners wrote them, around SSMs of other packages; run as a script, one reads back.
+"""Models as their owners wrote them, around SSMs of other packages.
 
-``python owners.py DIRECTORY`` loads every family's compressed model there and writes its outputs.
+Run as a script with a directory it loads every family's compressed model there, in a process of its
+own, and writes the outputs.
 """
 
 import sys
@@ -66,8 +67,9 @@ def _attenuate() -> tuple[Callable[[], nn.Module], bool]:
 
 
 FAMILIES: dict[str, Callable[[], tuple[Callable[[], nn.Module], bool]]] = {
-    "s4d": lambda: _recorded("S4D", "default"),
-    "s4": lambda: _recorded("S4Block", "default"),
+    "s4d": lambda: _recorded("S4D", "disturbed"),
+    "s4": lambda: _recorded("S4Block", "block"),
+    "s4 both ways": lambda: _recorded("FFTConv", "bidirectional"),
     "dss": lambda: _recorded("DSS", "exp"),
     "attenuate": _attenuate,
     "s5": lambda: _s5(False),
