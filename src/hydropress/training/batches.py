@@ -15,7 +15,7 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.training.config import TrainingConfig
 
 ROUND = 64
-"""Batches of sequences of different lengths last a multiple of it, so that memory comes in blocks of
+"""Batches of sequences of different lengths last a multiple of it, so memory comes in blocks of
 few sizes.  Hundreds of sizes left 11 GB of holes between them (ListOps and Text, batches of 32)."""
 
 
