@@ -1,5 +1,6 @@
 """Models around SSMs of other packages, compressed whole: every family through the same claims."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import hydropress
 from hydropress import compress, load, register_adapter
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
@@ -67,7 +69,12 @@ def test_a_saved_model_is_the_same_in_another_process(tmp_path):
         result.save(tmp_path / family)
         wanted[family] = outputs(result.model, sequences(4, 7))
     script = Path(__file__).with_name("owners.py")
-    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, cwd=script.parent)
+    places = os.pathsep.join(map(str, (Path(hydropress.__file__).parents[1], script.parent)))
+    subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": places},
+    )
     found = torch.load(tmp_path / "outputs.pt", weights_only=True)
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[family], wanted[family]) for family in wanted)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hydropress.compress_state_dict import TensorRecord, compress_state_dict
+from hydropress.compression.state_dict import TensorRecord, compress_state_dict
 from hydropress.errors import InvalidArgumentError, UnknownNameError, UnstableSystemError
 from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.adapters.trees import (

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from scipy.signal import cont2discrete
 
-from hydropress.compress_system_file import compress_system_file
+from hydropress.compression.system_file import compress_system_file
 from hydropress.errors import (
     DataNotFoundError,
     FileFormatError,

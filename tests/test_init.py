@@ -1,7 +1,9 @@
 """The names that the package promises at its root."""
 
+import importlib
 import importlib.metadata
 import inspect
+import pkgutil
 import subprocess
 import sys
 
@@ -19,6 +21,7 @@ PUBLIC = {
     "load",
     "reduce",
     "reduce_path",
+    "register_adapter",
     "register_method",
     "save",
 }
@@ -32,6 +35,18 @@ def test_all_is_the_documented_list():
 def test_every_name_is_there_and_documented():
     for name in PUBLIC - {"__version__"}:
         assert inspect.getdoc(getattr(hydropress, name)), name
+
+
+def test_no_name_is_hidden_by_a_module():
+    """Whatever has been imported before: a module of the same name would take its place."""
+    modules = ("hydropress.compression.model", "hydropress.cli", "hydropress.models.loading")
+    for name in modules:
+        importlib.import_module(name)
+    for name in PUBLIC - {"__version__"}:
+        for _ in range(2):
+            assert not inspect.ismodule(getattr(hydropress, name)), name
+    places = pkgutil.iter_modules(hydropress.__path__)
+    assert {place.name for place in places}.isdisjoint(PUBLIC)
 
 
 def test_version_is_that_of_the_distribution():

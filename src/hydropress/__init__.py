@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hydropress.compress import compress
+    from hydropress.compression.model import compress
     from hydropress.models.adapters.registry import register_adapter
     from hydropress.models.checkpoint import save
     from hydropress.models.loading import load
@@ -36,7 +36,7 @@ __all__ = [
 # line's help and its error messages should not.
 _HOMES = {
     "ModalSystem": "systems.modal",
-    "compress": "compress",
+    "compress": "compression.model",
     "h2_error": "systems.norms",
     "h2_norm": "systems.norms",
     "hankel_singular_values": "systems.gramians",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydropress.compress import compress_path
+from hydropress.compression.model import compress_path
 from hydropress.data.fashion_mnist import Split, load_slice
 from hydropress.data.images import ImageSequences
 from hydropress.data.shipped import find_model

@@ -6,7 +6,7 @@ import torch
 from hydropress.calibration import fit
 from hydropress.calibration.fit import CalibratedSettings, LayerFit
 from hydropress.calibration.signals import LayerSignals
-from hydropress.compress import compress
+from hydropress.compression.model import compress
 from hydropress.data.sequences import TokenSequences
 from hydropress.data.sources import calibration_sequences
 from hydropress.errors import InvalidArgumentError

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hydropress.calibration.layer_certificate import IRKA_ITERATIONS
-from hydropress.compress import Compression, compress
+from hydropress.compression.model import Compression, compress
 from hydropress.evaluation.compare import summarize
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.reduce import reduce

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hydropress.compress import compress
+from hydropress.compression.model import compress
 from hydropress.evaluation.metrics import count_ssm_parameters
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.reduction.reduce import reduce

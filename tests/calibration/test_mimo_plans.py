@@ -9,7 +9,7 @@ from hydropress.calibration.plan import Plan
 from hydropress.calibration.reducers import reducer_of
 from hydropress.calibration.sensitivity import output_gradients
 from hydropress.calibration.signals import capture_inputs
-from hydropress.compress import compress, compress_path
+from hydropress.compression.model import compress, compress_path
 from hydropress.models.adapters.protocol import LinearPart, Tap
 from hydropress.models.mimo_layer import MIMOSSM
 from mimo_layers import recur, relative_error

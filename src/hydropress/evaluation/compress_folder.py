@@ -12,7 +12,7 @@ from torch import nn
 
 from hydropress.calibration.plan import Plan
 from hydropress.calibration.targets import Allocation, Metric
-from hydropress.compress import Progress, compress
+from hydropress.compression.model import Progress, compress
 from hydropress.data.sequences import LabelledSequences
 from hydropress.data.shipped import find_model
 from hydropress.data.sources import (
@@ -76,8 +76,8 @@ def compress_to_folder(
         Receives the model, ``compression.json``, ``plan.json``, ``results.json`` and
         ``details.json``.
     ratio, order, tolerance, max_drop, allocation
-        As in :func:`~hydropress.compress.compress`; the metric that may drop is the accuracy on
-        training images that are not calibrated on.  Test images never decide anything.
+        As in :func:`~hydropress.compression.model.compress`; the metric that may drop is the
+        accuracy on training images that are not calibrated on.  Test images never decide anything.
     plan
         A file that :meth:`~hydropress.calibration.plan.Plan.save` wrote, instead of these.
     method

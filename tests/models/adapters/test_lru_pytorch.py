@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adapter_oracles import FLOAT32, awkward_system, response, worst
-from hydropress.compress_state_dict import compress_state_dict
+from hydropress.compression.state_dict import compress_state_dict
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.cores import ExtendedCore
 from hydropress.models.adapters.protocol import LinearPart

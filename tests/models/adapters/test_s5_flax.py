@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adapter_oracles import FLOAT32, FLOAT64, awkward_system, response, worst
-from hydropress.compress_state_dict import compress_state_dict
+from hydropress.compression.state_dict import compress_state_dict
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.complex_states import stack_outputs
 from hydropress.models.adapters.protocol import LinearPart

@@ -10,7 +10,7 @@ from torch import nn
 
 from hydropress.bench.lra.config import CALIBRATED, HIPPO, SCRATCH, Run, SweepConfig
 from hydropress.bench.lra.originals import Data, Original
-from hydropress.compress import compress
+from hydropress.compression.model import compress
 from hydropress.data.sources import calibration_sequences
 from hydropress.evaluation.metrics import (
     accuracy,

@@ -106,7 +106,7 @@ def save_layers(model: nn.Module, layers: Sequence[WrittenLayer], directory: str
     Parameters
     ----------
     model
-        As :func:`~hydropress.compress.compress` returned it, trained further or not.
+        As :func:`~hydropress.compression.model.compress` returned it, trained further or not.
     layers
         What was written into it.
     directory
