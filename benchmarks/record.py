@@ -18,7 +18,7 @@ import hydropress
 from hydropress.bench.run import processor
 from hydropress.data.shipped import find_model, shipped_models
 from hydropress.models.checkpoint import load
-from hydropress.models.layer import LinearSSM
+from hydropress.models.layer import BankSSM
 from hydropress.models.s4d import S4D, Initialization
 from hydropress.systems.modal import SISOSystem
 from hydropress.training.process import use_threads
@@ -77,13 +77,13 @@ def synthetic_bank(channels: int, seed: int, initialization: Initialization = "l
     return S4D(channels, 64, initialization=initialization).system()[0]
 
 
-def load_layers(model: str | Path | None) -> list[LinearSSM]:
+def load_layers(model: str | Path | None) -> list[BankSSM]:
     """Return the SSM layers of a model; of the first shipped model if none is named."""
     if model is None:
         if not shipped_models():
             raise SystemExit("no model is shipped; name one with --model, or make a bank")
         model = shipped_models()[0]
-    return [part for part in load(find_model(model)).modules() if isinstance(part, LinearSSM)]
+    return [part for part in load(find_model(model)).modules() if isinstance(part, BankSSM)]
 
 
 def quantiles(values: Iterable[float]) -> dict[str, float]:

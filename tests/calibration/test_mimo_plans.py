@@ -10,6 +10,7 @@ from hydropress.calibration.reducers import reducer_of
 from hydropress.calibration.sensitivity import output_gradients
 from hydropress.calibration.signals import capture_inputs
 from hydropress.compression.model import compress, compress_path
+from hydropress.models.adapters.files import replace_module
 from hydropress.models.adapters.protocol import LinearPart, Tap
 from hydropress.models.mimo_layer import MIMOSSM
 from mimo_layers import recur, relative_error
@@ -119,7 +120,7 @@ def test_changes_are_those_of_the_outputs_to_first_order():
     assert found.changes is not None
     replacement, _ = searched.reduce(torch.tensor([[6]]), searched.data(inputs, inputs))
     changed = NetworkReducer(network, "balanced", None, SETTINGS, lambda _: None).original
-    changed.blocks[1].ssm = replacement
+    changed = replace_module(changed, name, replacement)
     change = logits(changed, sequences(CALIBRATION)) - logits(network, sequences(CALIBRATION))
     wanted = float(change.double().var(0, correction=0).sum())
     assert float(found.changes[0, 0]) == pytest.approx(wanted, rel=0.05)

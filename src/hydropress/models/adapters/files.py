@@ -58,8 +58,16 @@ class WrittenLayer:
         """Return the sizes of a layer."""
         has_bias = layer.bias is not None
         if isinstance(layer, ModalMIMOSSM):
-            sizes = layer.pairs, layer.reals, has_bias, layer.full_feedthrough
-            return WrittenLayer(name, adapter, "modal_mimo", layer.channels, *sizes)
+            return WrittenLayer(
+                name,
+                adapter,
+                "modal_mimo",
+                layer.channels,
+                layer.pairs,
+                layer.reals,
+                has_bias,
+                layer.full_feedthrough,
+            )
         assert isinstance(layer, ModalSSM)
         rest = (0,) * (layer.directions - 1)
         pairs, reals = (len(layer.pair_row), *rest), (len(layer.real_row), *rest)
@@ -78,9 +86,9 @@ class WrittenLayer:
                 full_feedthrough=self.full_feedthrough,
             )
         else:
-            rows = [torch.zeros(sum(n), dtype=torch.int64) for n in (self.pairs, self.reals)]
             built = ModalSSM(
-                *rows,
+                torch.zeros(sum(self.pairs), dtype=torch.int64),
+                torch.zeros(sum(self.reals), dtype=torch.int64),
                 torch.ones(sum(self.reals)),
                 torch.ones(directions * self.channels),
                 channels=self.channels,
@@ -222,5 +230,5 @@ def _layer_of(row: dict[str, Any]) -> WrittenLayer:
     )
     if not is_right:
         raise ValueError(f"layer {row}")
-    pairs, reals = tuple(row["pairs"]), tuple(row["reals"])
-    return WrittenLayer(**{**row, "pairs": pairs, "reals": reals})
+    values: dict[str, Any] = {name: row[name] for name in row if name not in ("pairs", "reals")}
+    return WrittenLayer(**values, pairs=tuple(row["pairs"]), reals=tuple(row["reals"]))

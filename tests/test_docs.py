@@ -1,0 +1,26 @@
+"""What the documentation tells to type does run."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from hydropress.models.adapters import registry
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_the_worked_example_of_an_adapter(capsys, monkeypatch):
+    monkeypatch.setattr(registry, "_ADAPTERS", dict(registry._ADAPTERS))
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "adapters.md").read_text(), re.DOTALL)
+    torch.manual_seed(0)
+    exec(compile(code, "adapters.md", "exec"), {"__name__": "example"})
+    assert float(capsys.readouterr().out) == 0.25
+
+
+def test_every_adapter_is_in_the_table():
+    text = (DOCS / "adapters.md").read_text()
+    names = {name.removesuffix("-channels-last") for name in registry.adapter_names()}
+    listed = set(re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE))
+    assert names - listed <= {"resonator"}
+    assert listed <= names
