@@ -5,7 +5,8 @@ import yaml
 
 from hydropress.data.tasks import TASKS
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
-from hydropress.models.classifier import ClassifierConfig
+from hydropress.evaluation.metrics import count_ssm_parameters
+from hydropress.models.classifier import ClassifierConfig, SequenceClassifier
 from hydropress.training.config import RecoveryConfig, TrainingConfig
 from hydropress.training.recipes import Recipe, load_recipe, parse_recipe, recipe_names
 
@@ -148,13 +149,24 @@ def test_every_recipe_of_the_package_is_one():
         recipe = load_recipe(name)
         assert recipe.data in TASKS
         task, base = TASKS[recipe.data], name.removesuffix("-small")
-        assert base in (f"lra-{recipe.data}", "sequential-fashion-mnist")
+        kind = "" if recipe.model.layer == "s4d" else f"-{recipe.model.layer}"
+        assert base in (f"lra-{recipe.data}", f"sequential-fashion-mnist{kind}")
         for field in ("num_classes", "num_inputs", "num_tokens", "pairs"):
             assert getattr(recipe.model, field) == getattr(task, field)
         # A small one is smaller.
         if base != name:
             large = load_recipe(base).model
             assert recipe.model.channels < large.channels
+
+
+def test_layers_are_compared_with_as_many_ssm_parameters():
+    names = (
+        "sequential-fashion-mnist",
+        "sequential-fashion-mnist-s5",
+        "sequential-fashion-mnist-lru",
+    )
+    counts = [count_ssm_parameters(SequenceClassifier(load_recipe(name).model)) for name in names]
+    assert max(counts) <= 1.01 * min(counts)
 
 
 def test_what_a_task_decides_cannot_be_said_otherwise(tmp_path):
