@@ -13,7 +13,8 @@ S4D) is one system of several inputs and outputs whose A is diagonal too, and it
 orders of their own, 0 not excluded.  The public code of both papers shows layers of one system
 (S5) only; that channels are pooled is our choice.
 
-Neither paper's body could be read for this; the rule is that of the abstracts and the public code.
+Neither paper's body could be read for this; the rule is that of the public code, which LAST's
+authors call the paper's, and of the reviews that quote AIRE-Prune's.
 Where this differs:
 
 - The code sorts the normalised scores of all layers and keeps exactly the top fraction of complex
