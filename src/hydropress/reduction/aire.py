@@ -1,8 +1,8 @@
 """AIRE-Prune: keep the states of the largest impulse-response energy [padhy2026aire].
 
 The paper itself could not be read for this: the formulas are those of the authors' public code, and
-of the paper's public reviews, which quote its score, the prefix sums and the global threshold.  They
-score a complex state by the energy of its response to an impulse,
+of the paper's public reviews, which quote its score, the prefix sums and the global threshold.
+They score a complex state by the energy of its response to an impulse,
 
     E_i = Σ_t ‖c_i a_i^t b_iᵀ‖² = ‖c_i‖² ‖b_i‖² / (1 - |a_i|²),
 

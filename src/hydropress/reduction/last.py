@@ -1,8 +1,8 @@
 """Layer-adaptive state pruning (LAST): keep the states of the highest peak gain [gwak2024last].
 
 The formulas are those of the authors' public code, whose README says that its scores are the final
-score equation of the paper; the paper itself could not be read for this.  They score a complex state
-x_i by the squared H∞ norm of its one-state subsystem,
+score equation of the paper; the paper itself could not be read for this.  They score a complex
+state x_i by the squared H∞ norm of its one-state subsystem,
 
     g_i² = (‖c_i‖ ‖b_i‖ / (1 - |a_i|))²,
 
