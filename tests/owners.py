@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.adapters import originals
-from models.adapters.standins import SSMLayer
+from models.adapters.mimo_standins import SSMLayer
 
 CHANNELS, LENGTH, LAYERS = 4, 60, 2
 

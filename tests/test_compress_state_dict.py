@@ -17,8 +17,9 @@ from hydropress.models.adapters.trees import (
 )
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.modal import SISOSystem
+from models.adapters.mimo_standins import SSMLayer
 from models.adapters.originals import H, L, case_of, channels_first, fresh, relative, response
-from models.adapters.standins import SSMLayer, annotated_s4d
+from models.adapters.standins import annotated_s4d
 from models.adapters.vectors import Case, load
 
 

@@ -1,6 +1,9 @@
 """The generic door: arrays of diagonal SSMs in a file."""
 
 import math
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -273,3 +276,43 @@ def test_arguments_are_checked(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK no archive")
     with pytest.raises(FileFormatError, match="cannot be read"):
         compress_system_file(tmp_path / "broken.npz", tmp_path / "out.npz", order=2)
+
+
+def damaged(content: bytes) -> Iterator[bytes]:
+    """Every kind of cut, and bytes turned over."""
+    for length in range(0, len(content), 7):
+        yield content[:length]
+    for place in range(0, len(content), 5):
+        yield content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
+def test_a_damaged_archive_is_refused_or_holds_what_it_held(tmp_path):
+    path = saved(tmp_path, {"poles": np.array([0.5, 0.2]), "residues": np.ones(2)})
+    whole = path.read_bytes()
+    wanted = compress_system_file(path, tmp_path / "out.npz", order=1).relative_error
+    refusals = 0
+    for content in damaged(whole):
+        path.write_bytes(content)
+        try:
+            found = compress_system_file(path, tmp_path / "out.npz", order=1).relative_error
+        except FileFormatError:
+            refusals += 1
+        else:
+            torch.testing.assert_close(found, wanted)
+    assert refusals > 0.8 * len(whole) / 7
+
+
+def test_a_shape_that_is_not_in_the_archive_is_not_allocated(tmp_path):
+    path, arrays = tmp_path / "huge.npz", {"poles": np.array([0.5, 0.2]), "residues": np.ones(2)}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                shape = (2**34,) if name == "poles" else array.shape
+                header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                member.write(array.tobytes())
+    tracemalloc.start()
+    with pytest.raises(FileFormatError, match="cannot be read"):
+        compress_system_file(path, tmp_path / "out.npz", order=1)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()

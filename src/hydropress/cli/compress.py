@@ -8,8 +8,8 @@ import typer
 from typer.core import TyperCommand
 
 from hydropress.cli.console import Bar, emit, guarded, say, show
-from hydropress.cli.options import Json, Model, Out, Seed
-from hydropress.cli.tables import results_table
+from hydropress.cli.options import Json, Out, Seed
+from hydropress.cli.tables import layer_settings, layers_table, results_table
 
 
 class CompressCommand(TyperCommand):
@@ -27,9 +27,17 @@ class CompressCommand(TyperCommand):
         super().format_help(ctx, formatter)
 
 
+ModelOrFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Directory of a model, a shipped name, or a file of tensors."
+    ),
+]
+
+
 @guarded()
 def compress_command(
-    model: Model,
+    model: ModelOrFile,
     out: Out,
     ratio: Annotated[
         float | None, typer.Option("--ratio", help="Share of the SSM states to keep: 0.03125.")
@@ -65,13 +73,13 @@ def compress_command(
         str | None, typer.Option("--method", help="A reduction method; h2 by default.")
     ] = None,
     calibration: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--calibration",
-            help="'slice' (shipped images), a folder of Fashion-MNIST, a task and its folder: "
-            "'text@2048:aclImdb', or 'none'.",
+            help="'slice' (shipped images, the default), a folder of Fashion-MNIST, a task and "
+            "its folder: 'text@2048:aclImdb', or 'none'.",
         ),
-    ] = "slice",
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -83,6 +91,18 @@ def compress_command(
         int | None, typer.Option("--samples", help="Calibration sequences; 256 by default.")
     ] = None,
     seed: Seed = 0,
+    family: Annotated[
+        str | None,
+        typer.Option("--family", help="Of a file's layers: 's4', 's5', …; found out if not given."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            help="A setting of a file's layers that tensors do not tell: 'disc=zoh'; can be "
+            "repeated.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Replace the model's SSMs by smaller ones, without training.
@@ -90,11 +110,31 @@ def compress_command(
     Give exactly one of --ratio, --order, --tolerance, --max-drop and --plan. The folder receives
     the model, plan.json (the states of every channel), compression.json and what `hydropress
     report` needs; with calibration data, accuracy on the test images beside them.
+
+    MODEL may also be a file: a checkpoint of a known family (safetensors, PyTorch, Lightning, Flax
+    msgpack) or plain systems (npz, safetensors). Without its code there are no data: --ratio or
+    --order alone apply, and the folder receives a file of smaller tensors.
     """
     from hydropress.evaluation.compress_folder import compress_to_folder
     from hydropress.training.process import keep_freed_memory
 
     keep_freed_memory()
+    of_files = {"--family": family, "--option": option}
+    of_models = {
+        "--tolerance": tolerance,
+        "--max-drop": max_drop,
+        "--plan": plan,
+        "--allocation": allocation,
+        "--calibration": None if calibration == "none" else calibration,
+        "--data": data,
+        "--samples": samples,
+    }
+    if Path(model).is_file():
+        _refuse(of_models, f"the file {model}, of which there are only tensors", "--ratio, --order")
+        _compress_file(Path(model), out, ratio, order, method or "h2", family, option or [], json)
+        return
+    _refuse(of_files, f"the model {model}, which tells them itself", "a file of tensors")
+    calibration = "slice" if calibration is None else calibration
     with Bar("compress") as bar:
         result = compress_to_folder(
             model,
@@ -126,3 +166,45 @@ def compress_command(
         f"{out} holds the model. Next: hydropress finetune {out} --out …, or hydropress report "
         f"{out}",
     )
+
+
+def _refuse(options: dict[str, Any], what: str, instead: str) -> None:
+    """Raise an error if any of these options was given."""
+    from hydropress.errors import InvalidArgumentError
+
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise InvalidArgumentError(
+            f"{', '.join(given)} with {what}; required: {instead}; leave the others out"
+        )
+
+
+def _compress_file(
+    path: Path,
+    out: Path,
+    ratio: float | None,
+    order: int | None,
+    method: str,
+    family: str | None,
+    options: list[str],
+    json: bool,
+) -> None:
+    from hydropress.evaluation.compress_file import compress_file, parse_options
+
+    result = compress_file(
+        path,
+        out,
+        ratio=ratio,
+        order=order,
+        method=method,
+        family=family,
+        options=parse_options(options),
+    )
+    if json:
+        emit({"out": str(result.path), **result.summary})
+    else:
+        show(
+            layers_table(result.summary),
+            *layer_settings(result.summary),
+            f"{result.path} holds the smaller tensors.",
+        )

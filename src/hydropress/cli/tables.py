@@ -38,6 +38,66 @@ def results_table(rows: list[dict[str, Any]], title: str | None = None) -> "Tabl
     return table
 
 
+def layers_table(summary: dict[str, Any]) -> "Table":
+    """Return what became of a file's layers, as compression.json has it."""
+    from rich.table import Table
+
+    if "systems" in summary:
+        table = Table()
+        for name in ("systems", "states each", "H² error"):
+            table.add_column(name, justify="right")
+        orders = _flat(summary["systems"]["reduced_order"])
+        error = _mean(summary["systems"]["relative_error"])
+        table.add_row(str(len(orders)), f"{max(orders):g}", percent(error))
+        return table
+    table = Table()
+    table.add_column("layer", no_wrap=True)
+    table.add_column("family")
+    for name in ("states", "parameters", "H² error"):
+        table.add_column(name, justify="right")
+    for layer in summary["layers"]:
+        before, after = layer["parameters"]
+        states = (f"{_mean(layer[name]):g}" for name in ("full_order", "reduced_order"))
+        table.add_row(
+            layer["name"] or "(the file)",
+            layer["family"],
+            " → ".join(states),
+            f"{before:,} → {after:,}",
+            percent(_mean(layer["relative_error"])),
+        )
+    return table
+
+
+def layer_settings(summary: dict[str, Any]) -> list[str]:
+    """Return lines on what was assumed of a file's layers, and on their new sizes."""
+    layers: list[dict[str, Any]] = summary.get("layers", [])
+    lines: list[str] = []
+    for layer in layers:
+        assumed = _settings(layer["options"])
+        line = f"{layer['family']}: {_settings(layer['sizes'])} has the new shapes"
+        if assumed:
+            line += f"; assumed {assumed}: compare with your class, correct by --option"
+        if line not in lines:
+            lines.append(line)
+    return lines
+
+
+def _settings(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _flat(values: Any) -> list[float]:
+    """Return the numbers of nested lists."""
+    if not isinstance(values, list):
+        return [float(values)]
+    return [number for value in values for number in _flat(value)]  # type: ignore[reportUnknownVariableType]
+
+
+def _mean(values: Any) -> float:
+    numbers = _flat(values)
+    return sum(numbers) / len(numbers)
+
+
 INSPECTION_CAPTION = (
     "Half-life of the modes in samples, their frequency in radians per sample. σ above: Hankel "
     "singular values above 1 % and 0.1 % of the largest, median over channels. To 10 % and 1 %: "

@@ -11,6 +11,9 @@ A complex array may also be stored as two, ``poles.real`` and ``poles.imag``, as
 in double precision.
 """
 
+import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +42,11 @@ from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 COMPLEX = "poles", "residues", "B", "C"
 REAL = "D", "step"
 SUFFIXES = ".npz", ".safetensors"
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, SafetensorError),
+)
+"""What a damaged file makes the libraries raise."""
 
 
 @dataclass(frozen=True)
@@ -120,12 +128,8 @@ def _read(path: Path) -> _Contents:
     if not path.is_file():
         raise DataNotFoundError(f"no file {path}; required: a file of arrays; check the path")
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: torch.from_numpy(file[name]) for name in file.files}
-        else:
-            arrays = dict(load_file(path))
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        arrays = _read_archive(path) if path.suffix == ".npz" else dict(load_file(path))
+    except _UNREADABLE as error:
         raise FileFormatError(
             f"{path} cannot be read ({error}); required: a whole {path.suffix} file of numbers; "
             "write it again"
@@ -145,6 +149,25 @@ def _read(path: Path) -> _Contents:
             ".real and .imag; rename the arrays"
         )
     return _Contents(arrays, is_split)
+
+
+def _read_archive(path: Path) -> dict[str, Tensor]:
+    """Read the arrays of an archive, none of which claims to be larger than its record."""
+    with zipfile.ZipFile(path) as archive:
+        for record in archive.infolist():
+            with archive.open(record) as member:
+                version = np.lib.format.read_magic(member)
+                if version == (1, 0):
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+                else:
+                    shape, _, dtype = np.lib.format.read_array_header_2_0(member)
+            if math.prod(shape) * dtype.itemsize > record.file_size:
+                raise ValueError(
+                    f"{record.filename[:60]!r} declares {shape} and holds "
+                    f"{record.file_size:,} bytes"
+                )
+    with np.load(path, allow_pickle=False) as file:
+        return {name: torch.from_numpy(file[name]) for name in file.files}
 
 
 def _joined(name: str, real: Tensor, imaginary: Tensor) -> Tensor:

@@ -92,8 +92,9 @@ def test_a_line_is_what_its_models_do(finished):
     assert row["ssm_parameters"] == count_ssm_parameters(start)
 
 
-def test_redrawn_keeps_all_but_the_dynamics():
-    original = tiny_model(3)
+@pytest.mark.parametrize("layer", ["s4d", "s5", "lru"])
+def test_redrawn_keeps_all_but_the_dynamics(layer):
+    original = tiny_model(3, layer=layer)
     model = redrawn(original, 2, seed=0)
     before, after = original.state_dict(), model.state_dict()
     for name, value in after.items():

@@ -380,29 +380,6 @@ class DSS(WithKernel):
         return self.output_linear(y if self.transposed else y.mT), None
 
 
-class SSMLayer(nn.Module):
-    """aTENNuate."""
-
-    def __init__(
-        self, num_coeffs: int, in_channels: int, out_channels: int, repeat: int = 1
-    ) -> None:
-        super().__init__()
-        n = num_coeffs * repeat
-        self.log_dt = nn.Parameter(torch.zeros(n))
-        self.A = nn.Parameter(torch.zeros(n, 2))
-        self.B = nn.Parameter(torch.zeros(n, in_channels))
-        self.C = nn.Parameter(torch.zeros(out_channels, n))
-
-    def forward(self, signal: Tensor) -> Tensor:
-        step = self.log_dt.double().exp()
-        decay, frequency = torch.log(1 + self.A[:, 0].double().exp()), self.A[:, 1].double()
-        time = torch.arange(signal.shape[-1], dtype=torch.float64)
-        kernel = torch.exp(-(step * decay)[:, None] * time)
-        kernel = kernel * torch.cos((step * frequency)[:, None] * time)
-        driven = (self.B.double() * step[:, None]) @ signal.double()
-        return (self.C.double() @ causal(kernel, driven)).to(signal.dtype)
-
-
 def annotated_s4d(tree: dict[str, Tensor], signal: Tensor) -> Tensor:
     """The annotated S4's layer; signal (L, H)."""
     tree = {name: tensor.double() for name, tensor in tree.items()}

@@ -18,36 +18,12 @@ from hydropress.models.adapters.registry import find_layers, get_adapter
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.norms import relative_h2_error
+from models.adapters.mimo_standins import LRU
 from tolerances import ROUNDED_PARAMETERS
 
 VECTORS = np.load(Path(__file__).parent / "vectors" / "lru_reduction.npz")
 ADAPTER: Any = get_adapter("lru-pytorch")
 CHANNELS, STATES, LENGTH = 3, 6, 40
-
-
-class LRU(nn.Module):
-    """Holds what the class of lru-reduction holds, and computes sample by sample."""
-
-    def __init__(self, in_features: int, out_features: int, state_features: int) -> None:
-        super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        self.state_features = state_features
-        self.D = nn.Parameter(torch.randn(out_features, in_features))
-        self.nu_log = nn.Parameter(torch.randn(state_features) - 1)
-        self.theta_log = nn.Parameter(torch.randn(state_features) - 1)
-        self.gamma_log = nn.Parameter(torch.randn(state_features) - 1)
-        self.B = nn.Parameter(torch.randn(state_features, in_features, dtype=torch.complex64))
-        self.C = nn.Parameter(torch.randn(out_features, state_features, dtype=torch.complex64))
-
-    def forward(self, signal: Tensor, state: Tensor | None = None, mode: str = "scan") -> Tensor:
-        poles = torch.exp(torch.complex(-torch.exp(self.nu_log), torch.exp(self.theta_log)))
-        inputs = torch.exp(self.gamma_log)[:, None] * self.B
-        outputs: list[Tensor] = []
-        x = torch.zeros(self.state_features, dtype=inputs.dtype) if state is None else state
-        for sample in signal.unbind(1):
-            x = poles * x + sample.to(inputs.dtype) @ inputs.mT
-            outputs.append((x @ self.C.mT).real + sample @ self.D.mT)
-        return torch.stack(outputs, 1)
 
 
 def recorded(name: str) -> Tensor:

@@ -16,6 +16,7 @@ from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.assembly import concatenate
 from hydropress.systems.modal import MIMOSystem, SISOSystem
+from models.adapters.mimo_standins import SSMLayer
 from models.adapters.originals import (
     MODULES,
     H,
@@ -34,7 +35,7 @@ from models.adapters.originals import (
     takes_channels_last,
     with_layer,
 )
-from models.adapters.standins import S4D, FFTConv, SSMLayer
+from models.adapters.standins import S4D, FFTConv
 from models.adapters.vectors import Case, load
 
 RECORDED = {torch.float32: 1e-5, torch.float64: 1e-10}

@@ -19,6 +19,7 @@ from hydropress.models.adapters.trees import (
     state_dict_families,
 )
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
+from models.adapters.mimo_standins import SSMLayer
 from models.adapters.originals import (
     ALL,
     H,
@@ -33,7 +34,7 @@ from models.adapters.originals import (
     response,
     takes_channels_last,
 )
-from models.adapters.standins import SSMLayer, annotated_s4d, causal
+from models.adapters.standins import annotated_s4d, causal
 from models.adapters.vectors import Case, load
 
 UNREAD = ("softmax unlimited", "softmax growing")
