@@ -160,6 +160,15 @@ def figures(value: Any) -> list[dict]:
     return [figure for entry in inside for figure in figures(entry)]
 
 
+def test_whose_the_states_are_is_said() -> None:
+    details = fake_details(96)
+    details["models"][0]["layers"][0]["shared"] = True
+    models = payload(render_report(fake_results(), details))["models"]
+    summaries = [layer["summary"] for model in models for layer in model["layers"]]
+    assert summaries[0].startswith("64 states → 2 shared by all channels, ")
+    assert summaries[1].startswith("64 states → 2 per channel, ")
+
+
 def test_table_holds_the_values_of_every_row(page: str) -> None:
     body = page[page.index("<tbody>") : page.index("</tbody>")]
     table = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in body.split("<tr ")[1:]]

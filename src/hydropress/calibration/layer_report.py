@@ -111,6 +111,7 @@ class LayerReport:
         outputs = self.output_error
         return {
             "name": self.name,
+            "shared": isinstance(self.full, MIMOSystem),
             "order_before": self.order_before,
             "order_after": self.order_after,
             "relative_h2_error": _rounded(errors),

@@ -43,7 +43,11 @@ def compress_command(
         float | None, typer.Option("--ratio", help="Share of the SSM states to keep: 0.03125.")
     ] = None,
     order: Annotated[
-        int | None, typer.Option("--order", help="States per channel, on average.")
+        int | None,
+        typer.Option(
+            "--order",
+            help="States per channel on average, or per layer if its channels share them.",
+        ),
     ] = None,
     tolerance: Annotated[
         float | None,

@@ -50,7 +50,7 @@ def evaluate_command(
         )
     lines += [
         f"parameters  {result.total_parameters:,}, {result.ssm_parameters:,} of them in SSMs",
-        f"states      {result.states:,}, at most {result.order} per channel",
+        f"states      {result.states:,}, at most {result.order} per system",
         f"time        {result.seconds:.1f} s",
     ]
     show(*lines)

@@ -29,7 +29,11 @@ def bench_lra_command(
         ),
     ] = "h2,balanced,modal,last,aire,hippo",
     orders: Annotated[
-        str, typer.Option("--orders", help="States per channel, on average.")
+        str,
+        typer.Option(
+            "--orders",
+            help="States per channel on average, or per layer if its channels share them.",
+        ),
     ] = "32,16,8,4,2",
     seeds: Annotated[int, typer.Option("--seeds", help="How many originals.")] = 3,
     budgets: Annotated[

@@ -23,7 +23,7 @@ from hydropress.report.tables import (
 Figure = dict[str, Any]
 
 METRICS = {"accuracy": "Accuracy", "agreement": "Agreement"}
-SIZES = {"order": "States per channel", "ssm_parameters": "SSM parameters"}
+SIZES = {"order": "States per system", "ssm_parameters": "SSM parameters"}
 
 
 def size_figures(results: list[Row], palette: Palette) -> dict[str, Figure]:

@@ -57,7 +57,8 @@ def _summary(layer: dict[str, Any]) -> str:
     before, after = layer.get("order_before"), layer.get("order_after")
     parts = []
     if before is not None and after is not None:
-        parts.append(f"{count(before)} states → {count(after)} per channel")
+        owner = "shared by all channels" if layer.get("shared") else "per channel"
+        parts.append(f"{count(before)} states → {count(after)} {owner}")
     for key, name in (("relative_h2_error", "H² error"), ("output_error", "output error")):
         values = sorted(_finite(layer.get(key)))
         if values:

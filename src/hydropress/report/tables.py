@@ -239,7 +239,7 @@ def _sentence(row: Row, original: Row) -> str:
 def _facts(row: Row, original: Row) -> list[tuple[str, str, str]]:
     facts = []
     for name, key, write in (
-        ("States per channel", "order", count),
+        ("States per system", "order", count),
         ("Accuracy", "accuracy", percent),
         ("SSM parameters", "ssm_parameters", count),
         ("All parameters", "total_parameters", count),
