@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from hydropress.calibration.fit import (
-    CalibratedSettings,
     LayerFit,
     calibrated_starts,
     held_out_error,
@@ -15,12 +14,11 @@ from hydropress.calibration.fit import (
 )
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.path_errors import PathErrors, lookup
+from hydropress.calibration.searches import Searches
 from hydropress.calibration.sensitivity import gradients_by_system, output_change
 from hydropress.calibration.signals import LayerSignals, predict
-from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.modal_ssm import ModalSSM
 from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
-from hydropress.reduction.reduce import reduce_path
 from hydropress.systems.assembly import stack
 from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
@@ -60,103 +58,37 @@ class LayerData:
     fits: list[LayerFit]
 
 
-@dataclass(frozen=True)
-class LayerReducer:
-    """A layer with everything that its reductions to several orders share.
-
-    Attributes
-    ----------
-    name
-        Path of the layer in the model.
-    system
-        Its systems, batch shape ``(directions, H)``.
-    part
-        The same with its bias and step.
-    dtype
-        Of its parameters.
-    method
-        Name of the reduction method.
-    settings
-        How starts are fitted to data.
-    reduced
-        By order, the systems as the method alone reduces them; empty for calibrated ``h2``.
-    spreads
-        By order, how far apart the relative errors of the method's starts ended.
-    starts
-        By order, the starts of calibrated ``h2`` for each direction.
-    """
-
-    name: str
-    system: SISOSystem
-    part: LinearPart
-    dtype: torch.dtype
-    method: str
-    settings: CalibratedSettings
-    reduced: dict[int, SISOSystem]
-    spreads: dict[int, Tensor]
-    starts: dict[int, list[dict[str, Iterate]]]
-
-    @staticmethod
-    def of(
-        name: str,
-        system: SISOSystem,
-        part: LinearPart,
-        dtype: torch.dtype,
-        method: str,
-        settings: CalibratedSettings,
-    ) -> "LayerReducer":
-        """Return a reducer that has searched no orders yet."""
-        return LayerReducer(name, system, part, dtype, method, settings, {}, {}, {})
+class LayerReducer(Searches[SISOSystem, Iterate]):
+    """A layer of scalar systems with everything that its reductions to several orders share."""
 
     @property
-    def orders(self) -> tuple[int, ...]:
-        """The orders searched, ascending."""
-        return tuple(sorted({*self.reduced, *self.starts}))
+    def system(self) -> SISOSystem:
+        """The layer's systems, batch shape ``(directions, H)``."""
+        return self.full
 
-    def search(self, orders: Sequence[int], inputs: Tensor | None) -> "LayerReducer":
-        """Return a reducer that can reduce to further orders too.
-
-        Parameters
-        ----------
-        orders
-            Searched together.
-        inputs
-            What the layer gets in the original model, shape ``(n, H, L)``, if there are
-            calibration data.
-        """
-        full = self.system
-        largest = int(full.order.max())
-        wanted = {min(order, largest) for order in orders if order > 0}
-        orders = tuple(sorted(wanted - {*self.orders}))
-        if not orders:
-            return self
-        if self.method == "h2" and inputs is not None:
-            parts = LayerSignals.of(self.system, inputs, inputs).by_direction(self.part.directions)
-            starts: dict[int, list[dict[str, Iterate]]] = {order: [] for order in orders}
-            for direction, part in enumerate(parts):
-                bank = full[direction]
-                found = calibrated_starts(
-                    bank, orders, part, self.settings, fits_feedthrough=direction == 0
+    def _calibrated_starts(
+        self, orders: tuple[int, ...], inputs: Tensor
+    ) -> dict[int, list[dict[str, Iterate]]]:
+        parts = LayerSignals.of(self.full, inputs, inputs).by_direction(self.part.directions)
+        starts: dict[int, list[dict[str, Iterate]]] = {order: [] for order in orders}
+        for direction, part in enumerate(parts):
+            bank = self.full[direction]
+            found = calibrated_starts(
+                bank, orders, part, self.settings, fits_feedthrough=direction == 0
+            )
+            for order, kinds in found.items():
+                small = bank.order <= order
+                starts[order].append(
+                    {kind: _kept_where(small, bank, start) for kind, start in kinds.items()}
                 )
-                for order, kinds in found.items():
-                    small = bank.order <= order
-                    starts[order].append(
-                        {kind: _kept_where(small, bank, start) for kind, start in kinds.items()}
-                    )
-            return replace(self, starts={**self.starts, **starts})
-        path = reduce_path(full, method=self.method, orders=orders)
-        reduced = {reduction.order: reduction.system for reduction in path}
-        spreads = {reduction.order: reduction.spread for reduction in path}
-        return replace(
-            self, reduced={**self.reduced, **reduced}, spreads={**self.spreads, **spreads}
-        )
+        return starts
 
     def _starts(self, direction: int, orders: Tensor) -> dict[str, Iterate]:
         """Return starts of ragged orders for the systems of one direction, ``orders`` (H,)."""
         distinct, index = lookup(orders, self.orders)
         empty = replace(
-            empty_iterate(len(orders), self.system.D.device),
-            D=self.system[direction].D,
+            empty_iterate(len(orders), self.full.D.device),
+            D=self.full[direction].D,
         )
         kinds = next(iter(self.starts.values()))[direction]
         rows = index * len(orders) + torch.arange(len(orders))
@@ -172,7 +104,7 @@ class LayerReducer:
     def _reduced(self, orders: Tensor) -> tuple[SISOSystem, Tensor]:
         """Return systems of ragged orders as the method alone reduces them, and their spreads."""
         distinct, index = lookup(orders, self.orders)
-        empty = _without_states(self.system)
+        empty = _without_states(self.full)
         found = stack([self.reduced[order] if order else empty for order in distinct])
         none = torch.zeros_like(empty.D)
         spreads = torch.stack([self.spreads[order] if order else none for order in distinct])
@@ -184,7 +116,7 @@ class LayerReducer:
         """Return what fits to data share, for each direction; nothing if the method uses none."""
         if not self.starts:
             return []
-        banks = self.system
+        banks = self.full
         parts = signals.by_direction(self.part.directions)
         return [
             LayerFit.of(banks[direction], part, self.settings, fits_feedthrough=direction == 0)
@@ -231,11 +163,11 @@ class LayerReducer:
             :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
             sequences, shape ``(P, m, H, L)``.
         """
-        full = self.system
+        full = self.full
         flat = full.reshape(-1)
         signals, fits = None, []
         if inputs is not None:
-            signals = LayerSignals.of(self.system, inputs, inputs)
+            signals = LayerSignals.of(self.full, inputs, inputs)
             fits = self._fits(signals)
         relative: list[Tensor] = []
         changes: list[Tensor] = []
@@ -272,7 +204,7 @@ class LayerReducer:
         """
         if inputs is None or present is None:
             return LayerData(None, [])
-        signals = LayerSignals.of(self.system, inputs, present)
+        signals = LayerSignals.of(self.full, inputs, present)
         return LayerData(signals, self._fits(signals))
 
     def reduce(self, orders: Tensor, data: LayerData) -> tuple[ModalSSM, LayerReport]:
@@ -286,7 +218,7 @@ class LayerReducer:
         data
             From :meth:`data`.
         """
-        full = self.system
+        full = self.full
         outcome = self._reduce(orders, data.signals, data.fits)
         bias = outcome.bias.reshape(full.batch_shape).sum(0)
         if self.part.bias is not None:

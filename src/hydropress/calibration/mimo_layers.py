@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.mimo_fit import MIMOFit
 from hydropress.calibration.mimo_signals import (
@@ -17,10 +16,9 @@ from hydropress.calibration.mimo_signals import (
 )
 from hydropress.calibration.mimo_starts import mimo_starts
 from hydropress.calibration.path_errors import PathErrors, lookup
+from hydropress.calibration.searches import Searches
 from hydropress.calibration.sensitivity import output_change
-from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
-from hydropress.reduction.reduce import reduce_path
 from hydropress.systems.assembly import stack
 from hydropress.systems.modal import MIMOSystem
 from hydropress.systems.norms import relative_h2_error
@@ -56,91 +54,19 @@ class MIMOLayerData:
     fit: MIMOFit | None
 
 
-@dataclass(frozen=True)
-class MIMOLayerReducer:
-    """A layer of one system a direction with everything that its reductions share.
-
-    Attributes
-    ----------
-    name
-        Path of the layer in the model.
-    full
-        Its systems, batch shape ``(directions,)``.
-    part
-        The same with its bias and step.
-    dtype
-        Of its parameters.
-    method
-        Name of the reduction method.
-    settings
-        How starts are fitted to data.
-    reduced
-        By order, the systems as the method alone reduces them; empty for calibrated ``h2``.
-    spreads
-        By order, how far apart the relative errors of the method's starts ended.
-    starts
-        By order, the starts of calibrated ``h2`` for each direction.
-    """
-
-    name: str
-    full: MIMOSystem
-    part: LinearPart
-    dtype: torch.dtype
-    method: str
-    settings: CalibratedSettings
-    reduced: dict[int, MIMOSystem]
-    spreads: dict[int, Tensor]
-    starts: dict[int, list[dict[str, MIMOSystem]]]
-
-    @staticmethod
-    def of(
-        name: str,
-        full: MIMOSystem,
-        part: LinearPart,
-        dtype: torch.dtype,
-        method: str,
-        settings: CalibratedSettings,
-    ) -> "MIMOLayerReducer":
-        """Return a reducer that has searched no orders yet."""
-        return MIMOLayerReducer(name, full, part, dtype, method, settings, {}, {}, {})
+class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
+    """A layer of one system a direction with everything that its reductions share."""
 
     @property
     def system(self) -> MIMOSystem:
         """The layer's systems, batch shape ``(directions, 1)``."""
         return self.full.reshape(self.part.directions, 1)
 
-    @property
-    def orders(self) -> tuple[int, ...]:
-        """The orders searched, ascending."""
-        return tuple(sorted({*self.reduced, *self.starts}))
-
-    def search(self, orders: Sequence[int], inputs: Tensor | None) -> "MIMOLayerReducer":
-        """Return a reducer that can reduce to further orders too.
-
-        Parameters
-        ----------
-        orders
-            Searched together.
-        inputs
-            What the layer gets in the original model, shape ``(n, H, L)``, if there are
-            calibration data.
-        """
-        full = self.full
-        largest = int(full.order.max())
-        wanted = {min(order, largest) for order in orders if order > 0}
-        orders = tuple(sorted(wanted - {*self.orders}))
-        if not orders:
-            return self
-        if self.method == "h2" and inputs is not None:
-            signals = MIMOSignals.of(full, inputs, inputs)
-            starts = mimo_starts(full, orders, signals, self.settings)
-            return replace(self, starts={**self.starts, **starts})
-        path = reduce_path(full, method=self.method, orders=orders)
-        reduced = {reduction.order: reduction.system for reduction in path}
-        spreads = {reduction.order: reduction.spread for reduction in path}
-        return replace(
-            self, reduced={**self.reduced, **reduced}, spreads={**self.spreads, **spreads}
-        )
+    def _calibrated_starts(
+        self, orders: tuple[int, ...], inputs: Tensor
+    ) -> dict[int, list[dict[str, MIMOSystem]]]:
+        signals = MIMOSignals.of(self.full, inputs, inputs)
+        return mimo_starts(self.full, orders, signals, self.settings)
 
     def _starts(self, orders: Tensor, rows: Sequence[int]) -> dict[str, MIMOSystem]:
         """Return starts for some of the directions, an order each."""

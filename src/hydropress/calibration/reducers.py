@@ -45,6 +45,6 @@ def reducer_of(
     """Return what reduces a layer, with no orders searched yet."""
     system = part.system
     if isinstance(system, SISOSystem):
-        return LayerReducer.of(name, system, part, dtype, method, settings)
+        return LayerReducer(name, system, part, dtype, method, settings)
     assert isinstance(system, MIMOSystem)
-    return MIMOLayerReducer.of(name, system, part, dtype, method, settings)
+    return MIMOLayerReducer(name, system, part, dtype, method, settings)
