@@ -10,6 +10,7 @@ from hydropress.calibration.signals import (
     LayerSignals,
     WindowStatistics,
     input_spectra,
+    output_statistics,
     predict,
     window_statistics,
 )
@@ -162,8 +163,7 @@ def _window_objective(
     diagonal = gram.diagonal(dim1=-2, dim2=-1)
     diagonal += 1e-9 * diagonal.mean(-1, keepdim=True).clamp_min(1e-300)
     lower = torch.linalg.cholesky(gram)
-    targets = torch.linalg.solve_triangular(lower, statistics.cross[..., None], upper=False)[..., 0]
-    constants = (statistics.output_energy - (targets**2).sum(-1)).clamp_min(0)
+    targets, constants = _targets(lower, statistics.cross, statistics.output_energy)
     rows = torch.arange(len(gram), device=gram.device)
     return KernelObjective(
         # Single precision moves the error by 1e-7 of the output, far below what data can tell.
@@ -175,6 +175,12 @@ def _window_objective(
         _energy_scale(full),
         fits_feedthrough,
     )
+
+
+def _targets(lower: Tensor, cross: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+    """Return g and the constant of a window's objective, of the factor F = lowerᵀ."""
+    targets = torch.linalg.solve_triangular(lower, cross[..., None], upper=False)[..., 0]
+    return targets, (energy - targets.square().sum(-1)).clamp_min(0)
 
 
 def held_out_error(system: SISOSystem, bias: Tensor, signals: LayerSignals) -> Tensor:
@@ -310,6 +316,31 @@ class LayerFit:
         fit, held_out = signals.split(settings.num_held_out(count))
         window, means = _window(full, fit, fits_feedthrough)
         return LayerFit(full, signals, held_out, means, window, settings.polish(length))
+
+    def towards(self, outputs: Tensor) -> "LayerFit":
+        """Return the same for other outputs wanted, shape ``(K, n, L)``."""
+        signals = replace(self.signals, outputs=outputs)
+        held_out = len(self.held_out.inputs[0])
+        fitted, last = signals.split(held_out)
+        cross, energy, mean = output_statistics(fitted.inputs, fitted.outputs, self.means.inputs)
+        factors = self.window.factors
+        # In double precision the copies of a few at a time.
+        at_once = max(1, ENTRIES_AT_ONCE // factors.shape[-1] ** 2)
+        parts = [
+            _targets(lower.mT.double(), *statistics)
+            for lower, *statistics in zip(
+                *(one.split(at_once) for one in (factors, cross, energy)), strict=True
+            )
+        ]
+        targets, constants = (torch.cat(column) for column in zip(*parts, strict=True))
+        window = replace(
+            self.window,
+            targets=targets,
+            constants=constants,
+            output_energies=energy.clamp_min(1e-300),
+        )
+        means = replace(self.means, output=mean)
+        return replace(self, signals=signals, held_out=last, means=means, window=window)
 
     def _assess(self, iterate: Iterate) -> _Fitted:
         system = iterate.to_system(torch.zeros_like(self.full.D), self.full.time)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from hydropress.calibration.both_directions import fit_together
 from hydropress.calibration.fit import (
     LayerFit,
     calibrated_starts,
@@ -124,9 +125,20 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         ]
 
     def _reduce(
-        self, orders: Tensor, signals: LayerSignals | None, fits: list[LayerFit]
+        self,
+        orders: Tensor,
+        signals: LayerSignals | None,
+        fits: list[LayerFit],
+        *,
+        together: bool,
     ) -> _Outcome:
-        """Return systems of the given orders, ``(directions, H)``, fitted to data if there are."""
+        """Return systems of the given orders, ``(directions, H)``, fitted to data if there are.
+
+        Parameters
+        ----------
+        together
+            Whether two directions are fitted to what they return together, too.
+        """
         if not fits:
             system, spread = self._reduced(orders)
             flat = system.reshape(-1)
@@ -139,6 +151,8 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
             fit.reduce(self._starts(direction, row))
             for direction, (fit, row) in enumerate(zip(fits, orders, strict=True))
         ]
+        if together and len(fits) == 2:
+            results = fit_together(fits, results)
         return _Outcome(
             stack([result.system for result in results]),
             torch.cat([result.bias for result in results]),
@@ -172,7 +186,9 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         relative: list[Tensor] = []
         changes: list[Tensor] = []
         for order in orders:
-            outcome = self._reduce(torch.full(full.batch_shape, order), signals, fits)
+            outcome = self._reduce(
+                torch.full(full.batch_shape, order), signals, fits, together=False
+            )
             if signals is None or outcome.output_error is None:
                 relative.append(relative_h2_error(full, outcome.system).flatten())
                 continue
@@ -219,7 +235,7 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
             From :meth:`data`.
         """
         full = self.full
-        outcome = self._reduce(orders, data.signals, data.fits)
+        outcome = self._reduce(orders, data.signals, data.fits, together=True)
         bias = outcome.bias.reshape(full.batch_shape).sum(0)
         if self.part.bias is not None:
             bias = bias + self.part.bias.detach()

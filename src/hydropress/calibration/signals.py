@@ -196,19 +196,17 @@ class WindowStatistics:
         R, float64, shape ``(K, L, L)``: error = h^T R h - 2 c^T h + output_energy.
     cross
         c, shape ``(K, L)``.
-    output_energy
+    output_energy, output_mean
         Shape ``(K,)``.
     input_means
         Mean over sequences and time of u'[t - j], shape ``(K, L)``.
-    output_mean
-        Shape ``(K,)``.
     """
 
     gram: Tensor
     cross: Tensor
     output_energy: Tensor
-    input_means: Tensor
     output_mean: Tensor
+    input_means: Tensor
 
 
 def window_statistics(signals: LayerSignals) -> WindowStatistics:
@@ -225,16 +223,24 @@ def window_statistics(signals: LayerSignals) -> WindowStatistics:
     gram = (inputs.mT @ inputs).double().flip(-1, -2)
     for i in range(length - 2, -1, -1):
         gram[:, i, :-1] += gram[:, i + 1, 1:]
+    total = count * length
+    means = inputs.sum(1).double().cumsum(-1).flip(-1) / total
+    gram -= total * means[:, :, None] * means[:, None, :]
+    return WindowStatistics(gram, *output_statistics(inputs, outputs, means), means)
+
+
+def output_statistics(
+    inputs: Tensor, outputs: Tensor, input_means: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what of :class:`WindowStatistics` depends on the outputs: cross, energy and mean."""
+    length = inputs.shape[-1]
     size = fast_fft_length(2 * length)
     spectra = torch.fft.rfft(inputs, n=size).conj() * torch.fft.rfft(outputs, n=size)
     cross = torch.fft.irfft(spectra.sum(1), n=size)[:, :length].double()
-    total = count * length
-    means = inputs.sum(1).double().cumsum(-1).flip(-1) / total
+    total = inputs.shape[1] * length
     mean = outputs.double().sum((1, 2)) / total
-    gram -= total * means[:, :, None] * means[:, None, :]
-    cross = cross - total * means * mean[:, None]
-    energy = outputs.double().square().sum((1, 2)) - total * mean**2
-    return WindowStatistics(gram, cross, energy, means, mean)
+    cross = cross - total * input_means * mean[:, None]
+    return cross, outputs.double().square().sum((1, 2)) - total * mean**2, mean
 
 
 @dataclass(frozen=True)
