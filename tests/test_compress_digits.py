@@ -4,15 +4,23 @@ import pytest
 from safetensors.torch import load_file
 
 from digits.data import digits, right
-from digits.families import FAMILIES
+from digits.families import FAMILIES, PortAdapter
 from digits.train import WEIGHTS
-from hydropress import compress
+from hydropress import compress, register_adapter
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.evaluation.metrics import count_states
+from hydropress.models.adapters import registry
 
 TRAIN, TEST = digits()
 LARGEST = 200_000
 FEW_STEPS = CalibratedSettings(search_iterations=5, polish_iterations=5)
+
+
+@pytest.fixture(autouse=True)
+def _ports(monkeypatch):
+    """Let ports be found, in this file alone."""
+    monkeypatch.setattr(registry, "_ADAPTERS", dict(registry._ADAPTERS))
+    register_adapter(PortAdapter())
 
 
 def trained(family):

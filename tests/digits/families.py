@@ -10,7 +10,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hydropress import register_adapter
 from hydropress.models.adapters.protocol import LinearPart, Tap
 from hydropress.models.adapters.tree_registry import get_state_dict_adapter
 from hydropress.models.adapters.trees import complete_options
@@ -233,9 +232,6 @@ class PortAdapter:
 
     def tap(self, module: nn.Module) -> Tap:
         return Tap(module)
-
-
-register_adapter(PortAdapter())
 
 
 def _around(make: Callable[[], nn.Module], *, channels_last: bool) -> Callable[[], nn.Module]:
