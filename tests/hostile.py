@@ -18,6 +18,7 @@ from typing import Any
 
 import msgpack
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import save as safetensors_bytes
 
 from hydropress.errors import DataNotFoundError, FileFormatError
@@ -194,6 +195,7 @@ CALLS: dict[str, tuple[bytes, str]] = {
     "hidden-method.pt": (pickled(Call(OrderedDict, state={"items": 1})), "attributes"),
     "sparse.pt": (saved({"a": torch.eye(3).to_sparse()}), "_rebuild_sparse_tensor|_get_layout"),
     # ... and what it would not.
+    "settings-for-weights.pt": (saved({"a": OmegaConf.create({})}), "no tensor"),
     "eval.pt": (b"\x80\x02cbuiltins\neval\nX\x03\x00\x00\x001+1\x85R.", "builtins.eval"),
     "system.pt": (b"(X\x04\x00\x00\x00trueios\nsystem\n.", "instruction INST os system"),
     "protocol-4.pt": (
@@ -345,6 +347,11 @@ def _lightning_attack(path: Path) -> bytes:
     return saved({"state_dict": WEIGHT, "hyper_parameters": {"run": attack}})
 
 
+def _settings_attack(path: Path) -> bytes:
+    settings = OmegaConf.create({"run": 1})
+    return saved({"state_dict": WEIGHT, "config": [settings, Attack(path.with_name("attacked"))]})
+
+
 PLACES = [
     Case("nowhere.pt", lambda _: None, "does not exist", DataNotFoundError),
     Case("directory.pt", Path.mkdir, "is a directory"),
@@ -354,6 +361,7 @@ PLACES = [
     Case("weights", lambda _: SOUND, "one of .safetensors"),
     Case("attack.pt", _attack, "code or objects other than tensors"),
     Case("attack.ckpt", _lightning_attack, "code or objects other than tensors"),
+    Case("attack-in-settings.ckpt", _settings_attack, "code or objects other than tensors"),
     Case("attack.bin", lambda path: pickle.dumps(Attack(path.with_name("attacked"))), "no zip"),
 ]
 

@@ -2,17 +2,20 @@
 
 import base64
 import io
+import subprocess
 import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -81,13 +84,22 @@ def test_a_training_state_is_left_out(tmp_path):
     assert same(read_state_dict(path), dict(model.state_dict()))
 
 
-def test_a_checkpoint_of_lightning(tmp_path):
-    lightning = pytest.importorskip("lightning")
+SETTINGS = {
+    "numbers": {"width": 4},
+    # As state-spaces/s4 has them: a tree of OmegaConf, with references and open types.
+    "of OmegaConf": OmegaConf.create(
+        {"model": {"d_model": 4, "layer": [{"_name_": "s4", "mode": "diag", "l_max": None}]},
+         "rate": 0.5, "width": "${model.d_model}", "bidirectional": True}
+    ),
+}  # fmt: skip
 
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_checkpoint_of_lightning(tmp_path, settings):
     class Module(lightning.LightningModule):
-        def __init__(self, width: int = 4) -> None:
+        def __init__(self, config: Any) -> None:
             super().__init__()
-            self.save_hyperparameters()
+            self.save_hyperparameters(config, logger=False)
             self.model = network()
 
         def training_step(self, batch: Any) -> Tensor:
@@ -97,7 +109,7 @@ def test_a_checkpoint_of_lightning(tmp_path):
             optimizer = torch.optim.Adam(self.parameters())
             return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1)]
 
-    module = Module()
+    module = Module(settings)
     trainer = lightning.Trainer(
         max_steps=1,
         accelerator="cpu",
@@ -110,6 +122,19 @@ def test_a_checkpoint_of_lightning(tmp_path):
     trainer.fit(module, data)
     trainer.save_checkpoint(tmp_path / "file.ckpt")
     assert same(read_state_dict(tmp_path / "file.ckpt"), dict(module.model.state_dict()))
+
+
+def test_settings_are_read_where_omegaconf_is_not(tmp_path):
+    tree = {"state_dict": {"weight": torch.arange(3.0)}, "config": SETTINGS["of OmegaConf"]}
+    torch.save(tree, tmp_path / "file.ckpt")
+    program = (
+        "import sys; sys.modules['omegaconf'] = None\n"
+        "from hydropress.models.state_dicts import read_state_dict\n"
+        "print(read_state_dict(sys.argv[1])['weight'].tolist())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "file.ckpt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "[0.0, 1.0, 2.0]\n", done.stderr
 
 
 def test_nested_names_are_joined_with_dots(tmp_path):

@@ -3,7 +3,8 @@
 PyTorch's own reader of weights only runs no foreign code either, but it does call ``bytearray`` and
 tensor classes with any size it is told, hashes whatever tuple it is given as a key, and takes a
 storage's word for its length.  So a pickle is judged here first: it may build dictionaries, lists,
-tuples, numbers, texts and strided tensors, and nothing else.
+tuples, numbers, texts and strided tensors, and nothing else.  Settings that OmegaConf wrote, as
+checkpoints of state-spaces/s4 hold them beside the model, are passed over: nothing is built.
 """
 
 import math
@@ -39,10 +40,14 @@ _DTYPES = {
     if isinstance(value, torch.dtype)
 }
 _DICTIONARY = "collections OrderedDict"
+_DEFAULT_DICTIONARY = "collections defaultdict"
 _TENSOR = "torch._utils _rebuild_tensor_v2"
 _TENSOR_OF_NEW_TYPE = "torch._utils _rebuild_tensor_v3"
 _PARAMETER = "torch._utils _rebuild_parameter"
-_FUNCTIONS = (_DICTIONARY, _TENSOR, _TENSOR_OF_NEW_TYPE, _PARAMETER)
+_FUNCTIONS = (_DICTIONARY, _DEFAULT_DICTIONARY, _TENSOR, _TENSOR_OF_NEW_TYPE, _PARAMETER)
+#: What the settings of OmegaConf name as the type of a value, as Python 2 called it.
+_TYPES = ("bool", "dict", "float", "int", "list", "long", "str", "tuple", "unicode")
+_IN_PYTHON_3 = {"long": "int", "unicode": "str"}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _VALUES = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING")
 
@@ -83,17 +88,33 @@ class TensorOutline:
 
 
 @dataclass(frozen=True, slots=True)
+class Outline:
+    """What a pickle would build, with outlines for tensors, and what else it names.
+
+    ``settings`` are the names, as Python 3 has them, of classes whose objects are passed over.
+    """
+
+    tree: Any
+    storages: set[StorageOutline]
+    settings: set[str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Global:
     name: str
 
 
-def outline(pickled: bytes) -> tuple[Any, set[StorageOutline]]:
-    """Return what a pickle would build, with outlines for tensors, and the storages it names.
+class Setting(_Global):
+    """A class whose objects are passed over, and, in its place, such an object."""
+
+
+def outline(pickled: bytes) -> Outline:
+    """Return what a pickle would build.
 
     Raises
     ------
     ForeignObjectError
-        If it names anything that is no part of a tensor; the message is its name.
+        If it names anything else than tensors and OmegaConf's settings; the message is its name.
     ValueError
         If it is damaged, too long, or describes a tensor that does not lie within its storage.
     """
@@ -103,7 +124,7 @@ def outline(pickled: bytes) -> tuple[Any, set[StorageOutline]]:
             if count >= MOST_INSTRUCTIONS:
                 raise ValueError(f"more than {MOST_INSTRUCTIONS:,} instructions")
             if code.name == "STOP":
-                return machine.stack.pop(), machine.storages
+                return Outline(machine.stack.pop(), machine.storages, machine.settings)
             machine.carry_out(code.name, argument)
     except (IndexError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"a damaged pickle: {type(error).__name__}") from error
@@ -118,6 +139,7 @@ class _Machine:
         self.below: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.storages: set[StorageOutline] = set()
+        self.settings: set[str] = set()
 
     def carry_out(self, name: str, argument: Any) -> None:
         stack = self.stack
@@ -168,6 +190,8 @@ class _Machine:
         # The attribute that state_dict() puts on its dictionary; as any other, it could hide a
         # method.
         state = self.stack.pop()
+        if type(self.stack[-1]) is Setting:
+            return
         if type(self.stack[-1]) is not dict or type(state) is not dict or {*state} - {"_metadata"}:
             raise ForeignObjectError("an object with attributes")
 
@@ -179,7 +203,21 @@ class _Machine:
             return _Global(name)
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
+        if module == "__builtin__" and name in _TYPES:
+            return self._setting(f"builtins.{_IN_PYTHON_3.get(name, name)}")
+        if argument == "typing Any" or module.partition(".")[0] == "omegaconf":
+            return self._setting(f"{module}.{name}")
         raise ForeignObjectError(f"{module}.{name}")
+
+    def _setting(self, name: str) -> Setting:
+        self.settings.add(name)
+        return Setting(name)
+
+    def _new(self) -> None:
+        _, kind = self.stack.pop(), self.stack.pop()
+        if type(kind) is not Setting:
+            raise ValueError("the instruction NEWOBJ, which torch.save writes for no tensor")
+        self.stack.append(kind)
 
     def _persistent(self) -> None:
         kind, storage, key, _, count = self.stack.pop()
@@ -193,9 +231,14 @@ class _Machine:
 
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if type(function) is not _Global or type(arguments) is not tuple:
+        if type(arguments) is not tuple:
             raise TypeError
-        self.stack.append(_call(function.name, arguments))
+        if type(function) is Setting:
+            self.stack.append(function)
+        elif type(function) is _Global:
+            self.stack.append(_call(function.name, arguments))
+        else:
+            raise TypeError
 
     _ACTIONS: ClassVar[dict[str, Callable[["_Machine"], None]]] = {
         "MARK": _mark,
@@ -208,6 +251,7 @@ class _Machine:
         "SETITEMS": lambda self: self._set(self._since_mark()),
         "BINPERSID": _persistent,
         "REDUCE": _reduce,
+        "NEWOBJ": _new,
         "BUILD": _build,
     }
 
@@ -217,6 +261,8 @@ class _Machine:
 
 def _call(function: str, arguments: tuple[Any, ...]) -> Any:
     if function == _DICTIONARY and not arguments:
+        return {}
+    if function == _DEFAULT_DICTIONARY and [*map(type, arguments)] == [Setting]:
         return {}
     if function == _PARAMETER:
         tensor, _, hooks = arguments

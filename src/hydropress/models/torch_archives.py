@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,8 @@ def read_archive(path: Path) -> dict[str, Tensor]:
     ----------
     path
         A file of ``torch.save`` since version 1.6.  Beside the model there may be a training
-        state of tensors, numbers and texts, as in Lightning's checkpoints; it is not read.
+        state of tensors, numbers, texts and settings of OmegaConf, as in Lightning's checkpoints;
+        it is not read.
 
     Returns
     -------
@@ -47,9 +49,9 @@ def read_archive(path: Path) -> dict[str, Tensor]:
     """
     try:
         sizes, pickled = _records(path)
-        tree, storages = outline(pickled)
-        wanted = choose(tree, TensorOutline)
-        _check(sizes, storages, wanted, path.stat().st_size)
+        outlined = outline(pickled)
+        wanted = choose(outlined.tree, TensorOutline)
+        _check(sizes, outlined.storages, wanted, path.stat().st_size)
     except ForeignObjectError as error:
         raise _foreign(path, brief(error)) from error
     except (ValueError, zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
@@ -57,14 +59,36 @@ def read_archive(path: Path) -> dict[str, Tensor]:
             path, f"cannot be read as a torch file ({brief(error)})", _REQUIRED, SAVE_AGAIN
         ) from error
     try:
-        found = choose(torch.load(path, "cpu", weights_only=True, mmap=True), Tensor)
-        return _copied(found, wanted)
+        with torch.serialization.safe_globals(_stand_ins(outlined.settings)):
+            tree = torch.load(path, "cpu", weights_only=True, mmap=True)
+        return _copied(choose(tree, Tensor), wanted)
     except pickle.UnpicklingError as error:
         raise _foreign(path, brief(error)) from error
     except Exception as error:  # what a wrong file makes PyTorch raise is anything
         raise unreadable(
             path, f"is refused by torch.load ({brief(error)})", _REQUIRED, SAVE_AGAIN
         ) from error
+
+
+class _PassedOver:
+    """Stands for any object that is not to be built."""
+
+    def __new__(cls, *_: Any) -> "_PassedOver":
+        return super().__new__(cls)
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+def _empty(_: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _stand_ins(settings: set[str]) -> list[Any]:
+    """Return what PyTorch is to take for these classes, and for dictionaries within settings."""
+    if not settings:
+        return []
+    return [(_empty, "collections.defaultdict"), *((_PassedOver, name) for name in settings)]
 
 
 def _foreign(path: Path, what: str) -> Exception:
