@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from hydropress.data.sequences import TokenSequences
 from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.evaluate import evaluate
 from hydropress.evaluation.metrics import (
@@ -32,6 +33,21 @@ def test_predict_is_argmax_whatever_the_batch(batch_size):
     assert decisions.dtype == torch.int64
     assert torch.equal(decisions, expected)
     assert seen[-1] == (20, 20)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_decisions_on_ragged_sequences_are_in_the_order_of_the_data(batch_size):
+    lengths = [9, 70, 3, 150, 3, 40, 70, 1, 120]
+    words = [
+        torch.randint(1, 9, (length,), generator=torch.Generator().manual_seed(length))
+        for length in lengths
+    ]
+    data = TokenSequences.of(words, torch.zeros(len(words), dtype=torch.int64))
+    model = tiny_model(num_tokens=9, pooling="last")
+    with torch.no_grad():
+        alone = torch.cat([model(one[None]).argmax(-1) for one in words])
+    assert len(alone.unique()) > 1
+    assert torch.equal(predict(model, data, batch_size=batch_size), alone)
 
 
 def test_predict_switches_dropout_off_and_leaves_the_mode():

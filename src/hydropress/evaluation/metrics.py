@@ -42,7 +42,11 @@ def predict(
     Returns
     -------
     Tensor
-        int64 on the CPU, shape ``(n,)``.
+        int64 on the CPU, shape ``(n,)``, in the order of the data.
+
+    Notes
+    -----
+    Sequences of like lengths pass together, so that little is padding.
     """
     if batch_size < 1 or len(data) < 1:
         raise InvalidArgumentError(
@@ -51,17 +55,20 @@ def predict(
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    decisions: list[Tensor] = []
+    order = torch.arange(len(data)) if data.lengths is None else data.lengths.argsort(stable=True)
+    decisions = torch.empty(len(data), dtype=torch.int64)
     try:
         with torch.no_grad():
-            for start in range(0, len(data), batch_size):
-                batch = data[start : start + batch_size].batch().to(device)
-                decisions.append(model(*batch.arguments).argmax(-1).cpu())
+            done = 0
+            for chosen in order.split(batch_size):
+                batch = data[chosen].batch().to(device)
+                decisions[chosen] = model(*batch.arguments).argmax(-1).cpu()
+                done += len(chosen)
                 if progress:
-                    progress(min(start + batch_size, len(data)), len(data))
+                    progress(done, len(data))
     finally:
         model.train(training)
-    return torch.cat(decisions)
+    return decisions
 
 
 def _share_equal(first: Tensor, second: Tensor) -> float:
