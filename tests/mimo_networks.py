@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.fit import CalibratedSettings
-from hydropress.compression.model import Compression, compress
+from hydropress.compression.model import compress
+from hydropress.compression.result import Compression
 from hydropress.models.classifier import SequenceClassifier
 from tiny import tiny_model
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.fit import CalibratedSettings
-from hydropress.compression.model import Compression, compress, compress_path
+from hydropress.compression.model import compress, compress_path
+from hydropress.compression.result import Compression
 from hydropress.errors import HydropressError, InvalidArgumentError, UnknownNameError
 from hydropress.models.classifier import SequenceClassifier
 from hydropress.models.modal_ssm import ModalSSM

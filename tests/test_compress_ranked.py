@@ -5,7 +5,8 @@ import math
 import pytest
 from torch import nn
 
-from hydropress.compression.model import Compression, compress, compress_path
+from hydropress.compression.model import compress, compress_path
+from hydropress.compression.result import Compression
 from hydropress.reduction.registry import get_scores, method_names
 from layers import own_layers
 from test_compress import same_parameters, sequences

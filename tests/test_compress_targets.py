@@ -15,7 +15,8 @@ from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.network import NetworkReducer
 from hydropress.calibration.plan import Plan
 from hydropress.calibration.planning import tolerance_plan
-from hydropress.compression.model import Compression, compress, compress_path
+from hydropress.compression.model import compress, compress_path
+from hydropress.compression.result import Compression
 from hydropress.errors import InvalidArgumentError, NotConvergedError
 from layers import own_layers
 from test_compress import logits, model, same_parameters, sequences

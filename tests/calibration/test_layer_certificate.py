@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hydropress.calibration.layer_certificate import IRKA_ITERATIONS
-from hydropress.compression.model import Compression, compress
+from hydropress.compression.model import compress
+from hydropress.compression.result import Compression
 from hydropress.evaluation.compare import summarize
 from hydropress.reduction.irka import irka_solutions
 from hydropress.reduction.reduce import reduce

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from hydropress.bench.banks import TRAINED
 from hydropress.calibration.targets import Allocation
-from hydropress.compression.model import Compression, compress_path
+from hydropress.compression.model import compress_path
+from hydropress.compression.result import Compression
 from hydropress.data.fashion_mnist import load_slice
 from hydropress.data.images import ImageSequences
 from hydropress.data.shipped import find_model

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hydropress.compression.model import Compression
+from hydropress.compression.result import Compression
 from hydropress.data.sequences import LabelledSequences
 from hydropress.evaluation.metrics import Progress, accuracy, agreement, predict
 from hydropress.evaluation.records import result_row
