@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from hydropress.compression.state_dict import TensorRecord, compress_state_dict
+from hydropress import compress
+from hydropress.compression.state_dict import TensorRecord, compress_state_dict, read_layers
 from hydropress.errors import InvalidArgumentError, UnknownNameError, UnstableSystemError
 from hydropress.models.adapters.protocol import LinearPart
 from hydropress.models.adapters.trees import (
@@ -18,7 +19,16 @@ from hydropress.models.adapters.trees import (
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.modal import SISOSystem
 from models.adapters.mimo_standins import SSMLayer
-from models.adapters.originals import H, L, case_of, channels_first, fresh, relative, response
+from models.adapters.originals import (
+    H,
+    L,
+    case_of,
+    channels_first,
+    fresh,
+    original,
+    relative,
+    response,
+)
 from models.adapters.standins import annotated_s4d
 from models.adapters.vectors import Case, load
 
@@ -118,6 +128,42 @@ def test_a_ratio_is_a_share_of_all_states():
     assert [record.name for record in records] == ["two"]
     with pytest.raises(InvalidArgumentError, match="several families"):
         compress_state_dict(state, order=2, options={"disc": "zoh"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options"),
+    [
+        ("S4D", "disturbed", {}),
+        ("FFTConv", "bidirectional bilinear", {"disc": "bilinear"}),
+        ("DSS", "exp", {"version": "exp"}),
+    ],
+)
+def test_layers_read_compute_what_the_original_did(kind: str, name: str, options: dict[str, Any]):
+    case = case_of(kind, name)
+    (layer,) = read_layers(case.state, options=options).values()
+    signal = channels_first(case)
+    with torch.no_grad():
+        expected = original(case).linear(signal)
+        output = layer(signal)
+    assert output.dtype == signal.dtype
+    assert relative(output, expected) <= 1e-5
+    # A module as any other of ours: it is found, and made small on data.
+    data = torch.randn(8, *signal.shape[1:])
+    small = compress(nn.Sequential(layer), ratio=1 / 4, allocation="uniform", calibration=data)
+    assert small.ratio == 0.25
+
+
+def test_layers_of_a_tree_are_named_by_their_paths():
+    case = load("annotated_s4d")[1]
+    layer = {name: tensor.numpy() for name, tensor in case.state.items()}
+    tree = {"params": {f"layers_{place}": {"seq": layer} for place in (0, 1)}}
+    found = read_layers(tree, family="annotated-s4d")
+    assert [*found] == ["params.layers_0.seq", "params.layers_1.seq"]
+    with torch.no_grad():
+        output = found["params.layers_1.seq"](case.signal.mT[None])[0].mT
+    assert relative(output, case.linear) <= 1e-5
+    with pytest.raises(InvalidArgumentError, match="no known layer"):
+        read_layers({"weight": torch.ones(2)})
 
 
 def test_a_flax_tree_stays_a_tree_of_arrays():

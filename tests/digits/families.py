@@ -10,9 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hydropress.models.adapters.protocol import LinearPart, Tap
-from hydropress.models.adapters.tree_registry import get_state_dict_adapter
-from hydropress.models.adapters.trees import complete_options
+from hydropress.compression.state_dict import read_layers
 from hydropress.models.layer import LinearSSM
 from models.adapters.mimo_standins import LRU, SSMLayer
 from models.adapters.standins import (
@@ -138,23 +136,35 @@ def lru() -> nn.Module:
     )
 
 
+class ChannelsLast(nn.Module):
+    """A layer of ours called with (B, L, H)."""
+
+    def __init__(self, layer: LinearSSM) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return self.layer(signal.mT).mT
+
+
 class Port(nn.Module):
-    """A layer of a Flax model in torch: its parameters are the tree's, read by the tree's adapter.
+    """A layer of a Flax model as its authors compute it; its parameters are the tree's.
 
     Sequences (B, L, H).
     """
 
     family: str
-    options: dict[str, object]
 
-    def tensors(self) -> dict[str, Tensor]:
-        return dict(self.named_parameters())
+    def read(self) -> nn.Module:
+        """Return what a user of the tree gets to put into a network."""
+        (layer,) = read_layers(dict(self.named_parameters()), family=self.family).values()
+        return ChannelsLast(layer)
 
 
 class AnnotatedS4D(Port):
     """As :func:`models.adapters.standins.annotated_s4d` computes it, for many sequences."""
 
-    family, options = "annotated-s4d", {}
+    family = "annotated-s4d"
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,7 +188,7 @@ class AnnotatedS4D(Port):
 class FlaxS5(Port):
     """lindermanlab/S5 with ``conj_sym`` and zero-order hold, as a sum over the past."""
 
-    family, options = "s5", {}
+    family = "s5"
 
     def __init__(self) -> None:
         super().__init__()
@@ -201,37 +211,6 @@ class FlaxS5(Port):
             states.append(state)
         C = torch.view_as_complex(self.C)
         return 2 * (torch.stack(states, 1) @ C.mT).real + self.D * signal
-
-
-class ChannelsLast(nn.Module):
-    """A layer of ours called with (B, L, H)."""
-
-    def __init__(self, layer: LinearSSM) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, signal: Tensor) -> Tensor:
-        return self.layer(signal.mT).mT
-
-
-class PortAdapter:
-    """What a user of a Flax model writes to have it compressed on data, in torch."""
-
-    name, channels_last = "port", True
-
-    def find(self, model: nn.Module) -> list[str]:
-        return [name for name, one in model.named_modules() if isinstance(one, Port)]
-
-    def read(self, module: nn.Module) -> LinearPart:
-        assert isinstance(module, Port)
-        adapter = get_state_dict_adapter(module.family)
-        return adapter.read(module.tensors(), "", complete_options(adapter, module.options))
-
-    def write(self, module: nn.Module, layer: LinearSSM) -> nn.Module:
-        return ChannelsLast(layer)
-
-    def tap(self, module: nn.Module) -> Tap:
-        return Tap(module)
 
 
 def _around(make: Callable[[], nn.Module], *, channels_last: bool) -> Callable[[], nn.Module]:

@@ -23,6 +23,7 @@ from hydropress.models.adapters.trees import (
     flatten_tree,
     replace_leaves,
 )
+from hydropress.models.layer import LinearSSM
 from hydropress.reduction.reduce import reduce
 from hydropress.reduction.registry import get_method
 from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
@@ -59,6 +60,48 @@ class TensorRecord:
     relative_error: Tensor
     parameters: tuple[int, int]
     sizes: dict[str, int]
+
+
+def read_layers(
+    tensors: Mapping[str, Any],
+    *,
+    family: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, LinearSSM]:
+    """Return the SSMs in a state dict as layers of this package, ready to be put into a network.
+
+    What the rest of the network does is in its code: written again around these layers in PyTorch,
+    a model of which there is a Flax tree alone is compressed on data by
+    :func:`hydropress.compress`.
+
+    Parameters
+    ----------
+    tensors, family, options
+        As in :func:`compress_state_dict`.
+
+    Returns
+    -------
+    dict
+        By path, in order, modules that map signals ``(..., H, L)`` to what the layers' linear parts
+        return, ``(..., H, L)``; parameters are float64 if a layer's tensors are, else float32.
+
+    Raises
+    ------
+    InvalidArgumentError, UnknownNameError
+        As in :func:`compress_state_dict`.
+    UnstableSystemError
+        If a layer has a pole that does not decay.
+    """
+    flat = flatten_tree(tensors)
+    found = find_tensors(flat, family)
+    settings = _settings(found, options)
+    layers: dict[str, LinearSSM] = {}
+    for one in found:
+        part = one.adapter.read(flat, one.prefix, settings[one.adapter.name])
+        own = (value for name, value in flat.items() if name.startswith(one.prefix))
+        double = any(value.dtype.to_real() == torch.float64 for value in own)
+        layers[one.name] = part.to_layer().to(torch.float64 if double else torch.float32)
+    return layers
 
 
 def compress_state_dict(

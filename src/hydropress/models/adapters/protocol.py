@@ -5,8 +5,11 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from hydropress.errors import InvalidArgumentError
 from hydropress.models.layer import LinearSSM
-from hydropress.systems.modal import ModalSystem
+from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
+from hydropress.models.modal_ssm import ModalSSM
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,24 @@ class LinearPart:
     def channels(self) -> int:
         """H."""
         return self.system.D.shape[-1]
+
+    def to_layer(self) -> LinearSSM:
+        """Return a layer of this package that computes the same, its parameters float64.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the system is neither a bank of scalar systems nor MIMO, or does not fit a layer.
+        UnstableSystemError
+            If a pole does not decay.
+        """
+        if isinstance(self.system, SISOSystem):
+            return ModalSSM.from_system(self.system, step=self.step, bias=self.bias)
+        if isinstance(self.system, MIMOSystem):
+            return ModalMIMOSSM.from_system(self.system, step=self.step, bias=self.bias)
+        raise InvalidArgumentError(
+            f"a {type(self.system).__name__}; required: a SISOSystem or a MIMOSystem"
+        )
 
 
 @dataclass(frozen=True)
