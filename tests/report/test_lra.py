@@ -328,6 +328,16 @@ def test_settings_of_one_method_are_lines_of_their_own():
     assert len(set(re.findall(r'data-series="([^"]+)"', page))) == 3
 
 
+def test_an_allocation_that_the_method_chose_is_no_line_of_its_own():
+    rows = [
+        run("h2", 16, allocation="uniform", accuracy_compressed=0.8),
+        run("h2", 2, allocation="global", accuracy_compressed=0.7),
+        run("balanced", 2, allocation="uniform", accuracy_compressed=0.6),
+    ]
+    table = markdown_table(markdown_tables(rows), "Accuracy before")
+    assert [text(cell).strip("*") for cell in table["H², calibrated"]] == ["80.00", "70.00"]
+
+
 def test_sizes_are_those_of_the_runs():
     rows = [run("h2", 2), run("balanced", 2, ssm_parameters=1500), run("h2", 16)]
     table = markdown_table(markdown_tables(rows), "Sizes")

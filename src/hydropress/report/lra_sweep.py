@@ -157,6 +157,7 @@ def sweeps(rows: Iterable[Row]) -> list[Sweep]:
 
 
 def _sweep(task: str, recipe: str, rows: list[Row]) -> Sweep:
+    rows = _with_settings_alone(rows)
     found = {_variant(row) for row in rows}
     recovered = {variant[:3] for variant in found if variant.recovery}
     variants = [each for each in found if each.recovery or each[:3] not in recovered]
@@ -172,6 +173,24 @@ def _sweep(task: str, recipe: str, rows: list[Row]) -> Sweep:
     counts = Counter(budget for each in budgets.values() for budget in each)
     main = min(counts, key=lambda budget: (-counts[budget], budget))
     return replace(sweep, budget=main, shared=counts[main] == len(budgets))
+
+
+def _with_settings_alone(rows: list[Row]) -> list[Row]:
+    """Leave out allocations that were an outcome: of a run that was made with one alone."""
+    made: dict[tuple[object, ...], set[str | None]] = {}
+    for row in rows:
+        made.setdefault(_run(row), set()).add(row["allocation"])
+    several = {run[:2] for run, allocations in made.items() if len(allocations) > 1}
+    return [row if _run(row)[:2] in several else _unallocated(row) for row in rows]
+
+
+def _run(row: Row) -> tuple[object, ...]:
+    keys = ("method", "calibrated", "order", "seed", "budget", "recovery")
+    return tuple(row[key] for key in keys)
+
+
+def _unallocated(row: Row) -> Row:
+    return {**row, "allocation": ""}
 
 
 def _variant(row: Row) -> Variant:
