@@ -83,7 +83,7 @@ def read_layers(
     -------
     dict
         By path, in order, modules that map signals ``(..., H, L)`` to what the layers' linear parts
-        return, ``(..., H, L)``; parameters are float64 if a layer's tensors are, else float32.
+        return, ``(..., H, L)``; their parameters are float32.
 
     Raises
     ------
@@ -95,13 +95,10 @@ def read_layers(
     flat = flatten_tree(tensors)
     found = find_tensors(flat, family)
     settings = _settings(found, options)
-    layers: dict[str, LinearSSM] = {}
-    for one in found:
-        part = one.adapter.read(flat, one.prefix, settings[one.adapter.name])
-        own = (value for name, value in flat.items() if name.startswith(one.prefix))
-        double = any(value.dtype.to_real() == torch.float64 for value in own)
-        layers[one.name] = part.to_layer().to(torch.float64 if double else torch.float32)
-    return layers
+    return {
+        one.name: one.adapter.read(flat, one.prefix, settings[one.adapter.name]).to_layer()
+        for one in found
+    }
 
 
 def compress_state_dict(

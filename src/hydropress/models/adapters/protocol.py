@@ -5,7 +5,6 @@ from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from hydropress.errors import InvalidArgumentError
 from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.models.modal_ssm import ModalSSM
@@ -45,22 +44,17 @@ class LinearPart:
         return self.system.D.shape[-1]
 
     def to_layer(self) -> LinearSSM:
-        """Return a layer of this package that computes the same, its parameters float64.
+        """Return a layer of this package that computes the same, its parameters float32.
 
         Raises
         ------
-        InvalidArgumentError
-            If the system is neither a bank of scalar systems nor MIMO, or does not fit a layer.
         UnstableSystemError
-            If a pole does not decay.
+            If a pole does not decay, which no value of the parameters can express.
         """
         if isinstance(self.system, SISOSystem):
             return ModalSSM.from_system(self.system, step=self.step, bias=self.bias)
-        if isinstance(self.system, MIMOSystem):
-            return ModalMIMOSSM.from_system(self.system, step=self.step, bias=self.bias)
-        raise InvalidArgumentError(
-            f"a {type(self.system).__name__}; required: a SISOSystem or a MIMOSystem"
-        )
+        assert isinstance(self.system, MIMOSystem)
+        return ModalMIMOSSM.from_system(self.system, step=self.step, bias=self.bias)
 
 
 @dataclass(frozen=True)
