@@ -47,6 +47,11 @@ class CalibratedSettings:
     search_iterations, polish_iterations
         Steps of the descent on spectra and on the window; 25 and 25 took half as long again for
         the same accuracy within its error.
+    dropout
+        Whether the model's dropout acts while the inputs of its layers are captured, the same
+        entries dropped in the original and in the compressed prefix.  Fitted without, few states
+        shared by many channels cancel each other so finely that dropout, and with it fine-tuning,
+        throws the network off.
     """
 
     held_out: float = 0.25
@@ -54,6 +59,7 @@ class CalibratedSettings:
     half_life: float = 2.0
     search_iterations: int = 15
     polish_iterations: int = 10
+    dropout: bool = True
 
     def num_held_out(self, count: int) -> int:
         """Return how many of the sequences, the last ones, starts and plans are compared on."""

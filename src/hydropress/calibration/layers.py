@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.calibration.both_directions import fit_together
+from hydropress.calibration.both_directions import fit_together, whole_error
 from hydropress.calibration.fit import (
+    CalibratedResult,
     LayerFit,
     calibrated_starts,
     held_out_error,
@@ -53,10 +54,21 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class LayerData:
-    """What a layer gets, and the fits to it of each direction; nothing without data."""
+    """What a layer gets, and fits for each direction; nothing without data.
+
+    Attributes
+    ----------
+    signals
+        As the model is used.
+    fits
+        To these signals, or to those with dropout acting.
+    is_disturbed
+        Whether they are to the latter.
+    """
 
     signals: LayerSignals | None
     fits: list[LayerFit]
+    is_disturbed: bool
 
 
 class LayerReducer(Searches[SISOSystem, Iterate]):
@@ -124,14 +136,7 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
             for direction, part in enumerate(parts)
         ]
 
-    def _reduce(
-        self,
-        orders: Tensor,
-        signals: LayerSignals | None,
-        fits: list[LayerFit],
-        *,
-        together: bool,
-    ) -> _Outcome:
+    def _reduce(self, orders: Tensor, data: LayerData, *, together: bool) -> _Outcome:
         """Return systems of the given orders, ``(directions, H)``, fitted to data if there are.
 
         Parameters
@@ -139,6 +144,7 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         together
             Whether two directions are fitted to what they return together, too.
         """
+        signals, fits = data.signals, data.fits
         if not fits:
             system, spread = self._reduced(orders)
             flat = system.reshape(-1)
@@ -153,6 +159,8 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         ]
         if together and len(fits) == 2:
             results = fit_together(fits, results)
+        if data.is_disturbed and signals is not None:
+            results = self._measured(results, signals, together=together)
         return _Outcome(
             stack([result.system for result in results]),
             torch.cat([result.bias for result in results]),
@@ -161,8 +169,31 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
             None,
         )
 
+    def _measured(
+        self, results: list[CalibratedResult], signals: LayerSignals, *, together: bool
+    ) -> list[CalibratedResult]:
+        """Return results of each direction with the bias and the errors that signals give."""
+        count = self.settings.num_held_out(signals.inputs.shape[1])
+        parts = signals.by_direction(len(results))
+        held_out = [part.split(count)[1] for part in parts]
+        systems = [result.system for result in results]
+        biases = [matching_bias(*pair) for pair in zip(systems, parts, strict=True)]
+        if together and len(results) == 2:
+            errors = [whole_error(held_out, systems, biases)] * 2
+        else:
+            triples = zip(systems, biases, held_out, strict=True)
+            errors = [held_out_error(*triple) for triple in triples]
+        return [
+            replace(result, bias=bias, output_error=error)
+            for result, bias, error in zip(results, biases, errors, strict=True)
+        ]
+
     def errors(
-        self, orders: Sequence[int], inputs: Tensor | None, gradients: Tensor | None
+        self,
+        orders: Sequence[int],
+        inputs: Tensor | None,
+        gradients: Tensor | None,
+        disturbed: tuple[Tensor, Tensor] | None = None,
     ) -> PathErrors:
         """Return what each system loses at some orders.
 
@@ -176,19 +207,17 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         gradients
             :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
             sequences, shape ``(P, m, H, L)``.
+        disturbed
+            As in :meth:`data`.
         """
         full = self.full
         flat = full.reshape(-1)
-        signals, fits = None, []
-        if inputs is not None:
-            signals = LayerSignals.of(self.full, inputs, inputs)
-            fits = self._fits(signals)
+        data = self.data(inputs, inputs, disturbed)
+        signals = data.signals
         relative: list[Tensor] = []
         changes: list[Tensor] = []
         for order in orders:
-            outcome = self._reduce(
-                torch.full(full.batch_shape, order), signals, fits, together=False
-            )
+            outcome = self._reduce(torch.full(full.batch_shape, order), data, together=False)
             if signals is None or outcome.output_error is None:
                 relative.append(relative_h2_error(full, outcome.system).flatten())
                 continue
@@ -209,7 +238,12 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
             torch.where(kept, 0.0, torch.stack(changes, 1)) if changes else None,
         )
 
-    def data(self, inputs: Tensor | None, present: Tensor | None) -> LayerData:
+    def data(
+        self,
+        inputs: Tensor | None,
+        present: Tensor | None,
+        disturbed: tuple[Tensor, Tensor] | None = None,
+    ) -> LayerData:
         """Return what reductions on the same signals share.
 
         Parameters
@@ -217,11 +251,15 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         inputs, present
             What the layer gets in the original model and in the compressed prefix, shape
             ``(n, H, L)``, if there are calibration data.
+        disturbed
+            Both with dropout acting, if fits are made to those.  Bias and errors are what matches
+            and is measured on ``inputs`` and ``present``, as the model is used.
         """
         if inputs is None or present is None:
-            return LayerData(None, [])
+            return LayerData(None, [], False)
         signals = LayerSignals.of(self.full, inputs, present)
-        return LayerData(signals, self._fits(signals))
+        seen = signals if disturbed is None else LayerSignals.of(self.full, *disturbed)
+        return LayerData(signals, self._fits(seen), disturbed is not None)
 
     def reduce(self, orders: Tensor, data: LayerData) -> tuple[ModalSSM, LayerReport]:
         """Return the layer that takes the original's place, and what happened.
@@ -235,7 +273,7 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
             From :meth:`data`.
         """
         full = self.full
-        outcome = self._reduce(orders, data.signals, data.fits, together=True)
+        outcome = self._reduce(orders, data, together=True)
         bias = outcome.bias.reshape(full.batch_shape).sum(0)
         if self.part.bias is not None:
             bias = bias + self.part.bias.detach()

@@ -48,10 +48,21 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class MIMOLayerData:
-    """What a layer gets, and the fit to it; nothing without data."""
+    """What a layer gets, and a fit; nothing without data.
+
+    Attributes
+    ----------
+    signals
+        As the model is used.
+    fit
+        To these signals, or to those with dropout acting.
+    is_disturbed
+        Whether it is to the latter.
+    """
 
     signals: MIMOSignals | None
     fit: MIMOFit | None
+    is_disturbed: bool
 
 
 class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
@@ -99,10 +110,20 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
         ]
         return stack(systems), torch.stack(spreads)
 
-    def _data(self, signals: MIMOSignals, rows: Sequence[int]) -> MIMOLayerData:
+    def _data(
+        self,
+        seen: tuple[Tensor, Tensor],
+        disturbed: tuple[Tensor, Tensor] | None,
+        rows: tuple[int, ...],
+    ) -> MIMOLayerData:
+        """Return the data of some of the directions."""
         full = self.full[list(rows)]
-        fit = MIMOFit.of(full, signals, self.settings) if self.starts else None
-        return MIMOLayerData(signals, fit)
+        signals = MIMOSignals.of(full, *seen, rows)
+        if not self.starts:
+            return MIMOLayerData(signals, None, False)
+        fitted = signals if disturbed is None else MIMOSignals.of(full, *disturbed, rows)
+        fit = MIMOFit.of(full, fitted, self.settings)
+        return MIMOLayerData(signals, fit, disturbed is not None)
 
     def _reduce(
         self, orders: Tensor, rows: Sequence[int], data: MIMOLayerData, *, polishing: bool
@@ -118,10 +139,19 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
         starts = self._starts(orders, rows)
         result = data.fit.reduce(starts, polishing=polishing)
         won = {name: int(name == result.start) for name in starts}
-        return _Outcome(result.system, result.bias, result.output_error, won, None)
+        bias, error = result.bias, result.output_error
+        if data.is_disturbed and data.signals is not None:
+            bias = matching_bias(result.system, data.signals)
+            _, held_out = data.signals.split(self.settings.num_held_out(len(data.signals.inputs)))
+            error, _ = output_errors(result.system, bias, held_out)
+        return _Outcome(result.system, bias, error, won, None)
 
     def errors(
-        self, orders: Sequence[int], inputs: Tensor | None, gradients: Tensor | None
+        self,
+        orders: Sequence[int],
+        inputs: Tensor | None,
+        gradients: Tensor | None,
+        disturbed: tuple[Tensor, Tensor] | None = None,
     ) -> PathErrors:
         """Return what the layer loses if one direction is reduced to some orders, the other kept.
 
@@ -138,6 +168,8 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
         gradients
             :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
             sequences, shape ``(P, m, H, L)``.
+        disturbed
+            As in :meth:`data`.
         """
         full = self.full
         kept = full.order[:, None] <= torch.tensor(orders, device=full.order.device)
@@ -147,10 +179,9 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
         if inputs is not None:
             whole = MIMOSignals.of(full, inputs, inputs).variance()
         for row in range(len(full.D)):
-            data = MIMOLayerData(None, None)
+            data = MIMOLayerData(None, None, False)
             if inputs is not None:
-                signals = MIMOSignals.of(full[row : row + 1], inputs, inputs, (row,))
-                data = self._data(signals, (row,))
+                data = self._data((inputs, inputs), disturbed, (row,))
             for column, order in enumerate(orders):
                 if bool(kept[row, column]):
                     continue
@@ -174,7 +205,12 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
             changes if changes is None else changes.to(device),
         )
 
-    def data(self, inputs: Tensor | None, present: Tensor | None) -> MIMOLayerData:
+    def data(
+        self,
+        inputs: Tensor | None,
+        present: Tensor | None,
+        disturbed: tuple[Tensor, Tensor] | None = None,
+    ) -> MIMOLayerData:
         """Return what reductions on the same signals share.
 
         Parameters
@@ -182,11 +218,13 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
         inputs, present
             What the layer gets in the original model and in the compressed prefix, shape
             ``(n, H, L)``, if there are calibration data.
+        disturbed
+            Both with dropout acting, if fits are made to those.  Bias and errors are what matches
+            and is measured on ``inputs`` and ``present``, as the model is used.
         """
         if inputs is None or present is None:
-            return MIMOLayerData(None, None)
-        full = self.full
-        return self._data(MIMOSignals.of(full, inputs, present), range(len(full.D)))
+            return MIMOLayerData(None, None, False)
+        return self._data((inputs, present), disturbed, tuple(range(len(self.full.D))))
 
     def reduce(self, orders: Tensor, data: MIMOLayerData) -> tuple[ModalMIMOSSM, LayerReport]:
         """Return the layer that takes the original's place, and what happened.

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.allocation import order_ladder
+from hydropress.calibration.dropout import acting_dropout, dropouts
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.path_errors import PathErrors
@@ -27,6 +29,9 @@ from hydropress.models.adapters.protocol import Tap
 from hydropress.models.adapters.registry import find_layers
 from hydropress.models.layer import LinearSSM
 from hydropress.systems.modal import ModalSystem
+
+SEED = 0
+"""Of the entries that dropout drops: the same in the original and in the compressed prefix."""
 
 FIRST_LIMIT = 8
 """Orders searched at first where it is not known how many states will be needed; then doubled."""
@@ -83,6 +88,8 @@ class NetworkReducer:
             module = self.original.get_submodule(name)
             part, dtype = adapter.read(module), _dtype_of(module)
             self._layers[name] = reducer_of(name, part, dtype, method, settings)
+        fitted = calibration is not None and method == "h2"
+        self._drops = fitted and settings.dropout and bool(dropouts(self.original))
         self._errors: dict[bool, dict[str, PathErrors]] = {True: {}, False: {}}
         self._wanted: Tensor | None = None
 
@@ -101,15 +108,29 @@ class NetworkReducer:
         """States of each layer's systems, int64, of the shape of :attr:`systems`, on the CPU."""
         return {name: layer.system.order.cpu() for name, layer in self._layers.items()}
 
-    def _inputs(self, model: nn.Module, name: str) -> Tensor | None:
+    def _inputs(self, model: nn.Module, name: str, *, dropout: bool = False) -> Tensor | None:
+        """Return what a layer of a model gets, as the model is used or with its dropout acting."""
         if self.calibration is None:
             return None
-        return capture_inputs(
-            model,
-            model.get_submodule(name),
-            self.calibration,
-            channels_last=self._adapters[name].channels_last,
-        )
+        with acting_dropout(model, SEED) if dropout else nullcontext():
+            return capture_inputs(
+                model,
+                model.get_submodule(name),
+                self.calibration,
+                channels_last=self._adapters[name].channels_last,
+            )
+
+    def _disturbed(self, present: nn.Module, name: str) -> tuple[Tensor, Tensor] | None:
+        """Return what a layer gets in the original and at present, dropout acting, for fits."""
+        if not self._drops:
+            return None
+        inputs = self._inputs(self.original, name, dropout=True)
+        now = inputs
+        if present is not self.original:
+            now = self._inputs(present, name, dropout=True)
+        assert inputs is not None
+        assert now is not None
+        return inputs, now
 
     def _tap(self, name: str) -> Tap:
         """Return where in the original a layer's linear output is."""
@@ -126,7 +147,8 @@ class NetworkReducer:
         if not new:
             return
         for name, layer in self._layers.items():
-            self._layers[name] = layer.search(new, self._inputs(self.original, name))
+            inputs = self._inputs(self.original, name, dropout=self._drops)
+            self._layers[name] = layer.search(new, inputs)
             self._tick(f"{self.method}: search {name}")
         self.searches.append(new)
 
@@ -172,7 +194,12 @@ class NetworkReducer:
                 if self.calibration is not None and changes:
                     few = self.calibration[:SEQUENCES]
                     gradients = output_gradients(self.original, self._tap(name), few)
-                new = reducer.errors(missing, self._inputs(self.original, name), gradients)
+                new = reducer.errors(
+                    missing,
+                    self._inputs(self.original, name),
+                    gradients,
+                    self._disturbed(self.original, name),
+                )
                 known = new if known is None else known.joined(new)
                 self._errors[changes][name] = known
                 self._tick(f"{self.method}: measure {name}")
@@ -222,7 +249,11 @@ class NetworkReducer:
         layers: list[LayerPlan] = []
         for name in self._layers:
             reducer, planned = self._layers[name], plan[name]
-            data = reducer.data(self._inputs(self.original, name), self._inputs(compressed, name))
+            data = reducer.data(
+                self._inputs(self.original, name),
+                self._inputs(compressed, name),
+                self._disturbed(compressed, name),
+            )
             if tolerance is None or data.signals is None:
                 replacement, report = reducer.reduce(planned.tensor(), data)
             else:

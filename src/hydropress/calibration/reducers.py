@@ -31,10 +31,19 @@ class Reducer(Protocol):
     def search(self, orders: Sequence[int], inputs: Tensor | None) -> "Reducer": ...
 
     def errors(
-        self, orders: Sequence[int], inputs: Tensor | None, gradients: Tensor | None
+        self,
+        orders: Sequence[int],
+        inputs: Tensor | None,
+        gradients: Tensor | None,
+        disturbed: tuple[Tensor, Tensor] | None = None,
     ) -> PathErrors: ...
 
-    def data(self, inputs: Tensor | None, present: Tensor | None) -> Any: ...
+    def data(
+        self,
+        inputs: Tensor | None,
+        present: Tensor | None,
+        disturbed: tuple[Tensor, Tensor] | None = None,
+    ) -> Any: ...
 
     def reduce(self, orders: Tensor, data: Any) -> tuple[LinearSSM, LayerReport]: ...
 

@@ -137,9 +137,10 @@ def compress(
     calibration
         Sequences as the model takes them, ``(n, L, inputs)``, or tokens, ``(n, L)``; all of one
         length, no labels.  With ``h2`` they weight
-        the error by what each layer receives in the already compressed prefix, feedthrough and
-        bias are fitted, and each system's start is selected by its output error on held-out
-        sequences.  Every method has the means of its layers' outputs and of the logits matched.
+        the error by what each layer receives in the already compressed prefix, the model's dropout
+        acting, feedthrough and bias are fitted, and each system's start is selected by its output
+        error on held-out sequences.  Every method has the means of its layers' outputs and of the
+        logits matched.
     allocation
         ``uniform`` gives every channel the same order.  ``global`` spends the same total where it
         does most for the network's outputs, as measured on the calibration data; a channel may
