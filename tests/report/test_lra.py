@@ -1,12 +1,10 @@
 """The report of the Long Range Arena experiment: right numbers, honest words, safe page."""
 
-import importlib.util
 import json
 import random
 import re
 from html import unescape
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,60 +12,12 @@ import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs
 
-from hydropress.errors import DataNotFoundError, FileFormatError
-from hydropress.report.lra import markdown_tables, render_lra, write_lra_report
+from hydropress.report.lra import markdown_tables, render_lra
 from hydropress.report.lra_headline import headline
 from hydropress.report.lra_sweep import sweeps
+from report.lra_runs import Run, measured, run
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/a.png>"
-Run = dict[str, Any]
-
-
-def run(method: str = "h2", order: int = 2, seed: int = 0, **changes: Any) -> Run:
-    return {
-        "task": "images",
-        "recipe": "images-s4d",
-        "seed": seed,
-        "method": method,
-        "order": order,
-        "budget": 0.1,
-        "calibrated": method == "h2",
-        "allocation": "global",
-        "ratio": order / 64,
-        "ssm_parameters": 512 + 512 * order,
-        "total_parameters": 35_210 + 512 * order,
-        "accuracy_compressed": 0.5,
-        "agreement_compressed": 0.55,
-        "recovery": "finetune",
-        "accuracy_original": 0.9,
-        "accuracy_recovered": 0.8,
-        "agreement_recovered": 0.85,
-        "recovery_steps": 750,
-        "training_steps": 7_496,
-        "test_sequences": 10_000,
-        "config": "3fa9c1d2e4b5a697",
-        "versions": {"hydropress": "0.1.0", "torch": "2.9.1"},
-    } | changes
-
-
-def measured(seeds: int = 3) -> list[Run]:
-    """A sweep of three methods, two orders and some seeds, with drawn accuracies."""
-    generator = random.Random(7)
-    rows = []
-    for method in ("h2", "balanced", "scratch"):
-        for order in (16, 2):
-            for seed in range(seeds):
-                drawn = {
-                    key: round(generator.uniform(0.6, 0.9), 4)
-                    for key in (
-                        *("accuracy_compressed", "agreement_compressed"),
-                        *("accuracy_recovered", "agreement_recovered"),
-                    )
-                }
-                original = 0.9 + 0.002 * seed
-                rows.append(run(method, order, seed, accuracy_original=original, **drawn))
-    return rows
 
 
 def written(values: list[float]) -> str:
@@ -494,100 +444,3 @@ every order.
 """
     )
     assert page.endswith("\n\nVersions: hydropress 0.1.0, torch 2.9.1.\n")
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"task": ', "line 3: received no JSON"),
-        ("[1]", "line 3: received [1]; an object is required"),
-        (
-            json.dumps({k: v for k, v in run().items() if k != "budget"}),
-            "line 3: received a run without budget",
-        ),
-        (json.dumps(run() | {"order": "2"}), "line 3, order: received '2'; a whole number"),
-        (json.dumps(run(order=True)), "line 3, order: received True"),
-        (json.dumps(run(accuracy_recovered=91.2)), "line 3, accuracy_recovered: received 91.2"),
-        (json.dumps(run(accuracy_original=None)), "line 3, accuracy_original: received null"),
-        (json.dumps(run(ratio=float("nan"))), "line 3, ratio: received nan"),
-        (json.dumps(run(versions=[])), "line 3, versions: received []"),
-        (json.dumps(run(task="")), "line 3, task: received ''"),
-        (json.dumps(run(accuracy_recovered=0.1)), "line 3: received the run of"),
-    ],
-)
-def test_a_broken_line_is_named(tmp_path: Path, line: str, message: str):
-    (tmp_path / "results.jsonl").write_text(f"{json.dumps(run())}\n\n{line}\n")
-    with pytest.raises(FileFormatError, match=re.escape(message)) as caught:
-        write_lra_report(tmp_path)
-    assert str(tmp_path / "results.jsonl") in str(caught.value)
-    assert "hydropress bench lra" in str(caught.value)
-    assert not (tmp_path / "report.html").exists()
-
-
-def test_missing_empty_and_binary_files(tmp_path: Path):
-    with pytest.raises(DataNotFoundError, match="run hydropress bench lra"):
-        write_lra_report(tmp_path)
-    (tmp_path / "results.jsonl").write_text("\n")
-    with pytest.raises(FileFormatError, match="received no runs"):
-        write_lra_report(tmp_path)
-    (tmp_path / "results.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(FileFormatError, match="UTF-8"):
-        write_lra_report(tmp_path)
-    with pytest.raises(FileFormatError, match="at least one"):
-        render_lra([])
-
-
-def test_the_report_stands_beside_the_runs(tmp_path: Path):
-    lines = [json.dumps(row) for row in measured()]
-    (tmp_path / "results.jsonl").write_text("\n".join(lines))
-    page = write_lra_report(tmp_path)
-    assert page == tmp_path / "report.html"
-    assert page.read_text(encoding="utf-8") == render_lra(measured())
-    assert {path.name for path in tmp_path.iterdir()} == {"results.jsonl", "report.html"}
-
-
-@pytest.fixture
-def script() -> Any:
-    path = ROOT / "benchmarks" / "render_lra.py"
-    if not path.is_file():
-        pytest.skip("the benchmarks are not here")
-    spec = importlib.util.spec_from_file_location("render_lra", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_script_writes_the_page_and_checks_it(script: Any, tmp_path: Path, capsys: Any):
-    results, page = tmp_path / "lra", tmp_path / "lra.md"
-    results.mkdir()
-    options = ["--results", str(results), "--out", str(page)]
-    with pytest.raises(SystemExit) as caught:
-        script.main(options)
-    assert caught.value.code == 2
-    for task in ("listops", "images"):
-        rows = [json.dumps(row | {"task": task}) for row in measured()]
-        (results / f"{task}.jsonl").write_text("\n".join(rows))
-    with pytest.raises(SystemExit) as caught:
-        script.main([*options, "--check"])
-    assert caught.value.code == 1
-    assert not page.exists()
-    script.main(options)
-    script.main([*options, "--check"])
-    written = page.read_text(encoding="utf-8")
-    assert "python benchmarks/render_lra.py" in written[: written.index("## ")]
-    assert "## images" in written
-    assert "## listops" in written
-    page.write_text(written.replace("±", "+"), encoding="utf-8")
-    with pytest.raises(SystemExit) as caught:
-        script.main([*options, "--check"])
-    assert caught.value.code == 1
-    assert "not up to date" in capsys.readouterr().err
-
-
-def test_the_committed_page_is_what_the_script_writes(script: Any):
-    results, page = ROOT / "benchmarks" / "results" / "lra", ROOT / "docs" / "lra.md"
-    runs = list(results.glob("*.jsonl"))
-    # Neither, or both and the same.
-    written = page.read_text(encoding="utf-8") if page.exists() else None
-    assert written == (script.render_page(results) if runs else None)
