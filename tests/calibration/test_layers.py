@@ -93,16 +93,18 @@ def test_means_of_the_logits_are_matched_on_the_calibration_data(method):
         assert float((plain.mean(0) - wanted.mean(0)).abs().max()) > 1e-3
 
 
-def test_reported_output_error_is_that_of_the_layers_on_held_out_sequences():
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_reported_output_error_is_that_of_the_layers_on_held_out_sequences(bidirectional):
     held_out = round(CalibratedSettings().held_out * CALIBRATION)
-    result = compressed("h2")
-    wanted = layer_outputs(model(), sequences(CALIBRATION, 0))
+    result = compressed("h2", bidirectional=bidirectional)
+    wanted = layer_outputs(model(bidirectional), sequences(CALIBRATION, 0))
     actual = layer_outputs(result.model, sequences(CALIBRATION, 0))
     for report in result.layers:
         assert report.output_error is not None
         name = report.name
         expected = relative_rms(wanted[name][-held_out:], actual[name][-held_out:])
-        np.testing.assert_allclose(report.output_error[0].numpy(), expected, rtol=1e-3, atol=1e-6)
+        for error in report.output_error:  # of two directions both say that of their sum
+            np.testing.assert_allclose(error.numpy(), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_on_new_data_fitted_layers_are_better_than_balanced_with_means_matched():
