@@ -18,6 +18,7 @@ PUBLIC = {
     "h2_error",
     "h2_norm",
     "hankel_singular_values",
+    "hinf_norm",
     "load",
     "reduce",
     "reduce_path",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hydropress.reduction.reduce import reduce, reduce_path
     from hydropress.reduction.registry import register_method
     from hydropress.systems.gramians import hankel_singular_values
+    from hydropress.systems.hinf import hinf_norm
     from hydropress.systems.modal import ModalSystem
     from hydropress.systems.norms import h2_error, h2_norm
 
@@ -24,6 +25,7 @@ __all__ = [
     "h2_error",
     "h2_norm",
     "hankel_singular_values",
+    "hinf_norm",
     "load",
     "reduce",
     "reduce_path",
@@ -40,6 +42,7 @@ _HOMES = {
     "h2_error": "systems.norms",
     "h2_norm": "systems.norms",
     "hankel_singular_values": "systems.gramians",
+    "hinf_norm": "systems.hinf",
     "load": "models.loading",
     "reduce": "reduction.reduce",
     "reduce_path": "reduction.reduce",

@@ -44,6 +44,26 @@ def concatenate(systems: Sequence[S]) -> S:
     return cast(S, MIMOSystem(exponents, B, C, states, D, time, delay))
 
 
+def difference(full: ModalSystem, reduced: ModalSystem) -> ModalSystem:
+    """Return the system with kernel k - k_r; batch shapes broadcast."""
+    batch = torch.broadcast_shapes(full.batch_shape, reduced.batch_shape)
+
+    def join(first: Tensor, second: Tensor, axis: int = -1) -> Tensor:
+        trailing = 1 if first.ndim == full.exponents.ndim else 2
+        parts = [part.expand(*batch, *part.shape[-trailing:]) for part in (first, second)]
+        return torch.cat(parts, dim=axis)
+
+    exponents = join(full.exponents, reduced.exponents)
+    states = join(full.states, reduced.states)
+    D = full.D - reduced.D
+    if isinstance(full, MIMOSystem) and isinstance(reduced, MIMOSystem):
+        B, C = join(full.B, reduced.B, -2), join(full.C, -reduced.C)
+        return MIMOSystem(exponents, B, C, states, D, full.time, full.delay)
+    assert isinstance(full, SISOSystem) and isinstance(reduced, SISOSystem)
+    residues = join(full.residues, -reduced.residues)
+    return SISOSystem(exponents, residues, states, D, full.time, full.delay)
+
+
 def compact(system: S) -> S:
     """Move empty entries to the end and drop those that no system of a bank ``(K,)`` uses."""
     used = max(1, int((system.states > 0).sum(-1).max()))

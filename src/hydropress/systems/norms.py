@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
+from hydropress.systems.assembly import difference
 from hydropress.systems.delay import require_same_delay
 from hydropress.systems.gramians import all_mimo_modes, all_modes, controllability_factor
 from hydropress.systems.kernels import modal_kernel
@@ -32,7 +33,8 @@ _ENTRIES_AT_ONCE = 2**24
 """Of intermediate matrices: 256 MB in complex128."""
 
 
-def _require_comparable(first: ModalSystem, second: ModalSystem, horizon: float | None) -> None:
+def require_comparable(first: ModalSystem, second: ModalSystem, horizon: float | None) -> None:
+    """Raise unless the difference of two systems has a norm over a horizon."""
     if isinstance(first, MIMOSystem) != isinstance(second, MIMOSystem) or (
         isinstance(first, MIMOSystem) and first.D.shape[-2:] != second.D.shape[-2:]
     ):
@@ -80,7 +82,7 @@ def h2_inner_product(
     InvalidArgumentError
         If the systems differ in time, delay or shape, or the horizon is not positive.
     """
-    _require_comparable(first, second, horizon)
+    require_comparable(first, second, horizon)
     horizon = first.horizon_of_modes(horizon)
     if isinstance(first, SISOSystem) and isinstance(second, SISOSystem):
         left = (first.residues * first.states)[..., :, None]
@@ -99,26 +101,6 @@ def _mimo_products(first: ModalSystem, second: ModalSystem, horizon: float | Non
     sums = s.conj()[..., :, None] + z[..., None, :]
     (phi,) = exponential_moments(sums, 1, time=first.time, horizon=horizon)
     return ((C.mH @ C_other) * (B.conj() @ B_other.mT) * phi).real
-
-
-def _concatenate_difference(full: ModalSystem, reduced: ModalSystem) -> ModalSystem:
-    """Return the system with kernel k - k_r."""
-    batch = torch.broadcast_shapes(full.batch_shape, reduced.batch_shape)
-
-    def join(first: Tensor, second: Tensor, axis: int = -1) -> Tensor:
-        trailing = 1 if first.ndim == full.exponents.ndim else 2
-        parts = [part.expand(*batch, *part.shape[-trailing:]) for part in (first, second)]
-        return torch.cat(parts, dim=axis)
-
-    exponents = join(full.exponents, reduced.exponents)
-    states = join(full.states, reduced.states)
-    D = full.D - reduced.D
-    if isinstance(full, MIMOSystem) and isinstance(reduced, MIMOSystem):
-        B, C = join(full.B, reduced.B, -2), join(full.C, -reduced.C)
-        return MIMOSystem(exponents, B, C, states, D, full.time, full.delay)
-    assert isinstance(full, SISOSystem) and isinstance(reduced, SISOSystem)
-    residues = join(full.residues, -reduced.residues)
-    return SISOSystem(exponents, residues, states, D, full.time, full.delay)
 
 
 def h2_norm(system: ModalSystem, *, horizon: float | None = None) -> Tensor:
@@ -281,8 +263,8 @@ def h2_error(full: ModalSystem, reduced: ModalSystem, *, horizon: float | None =
     ‖k‖² - 2⟨k, k_r⟩ + ‖k_r‖² has none left there.  A finite horizon costs log10(|s| horizon) of
     them, s the fastest undecayed mode, since phases are multiples of a rounded exponent.
     """
-    _require_comparable(full, reduced, horizon)
-    return h2_norm(_concatenate_difference(full, reduced), horizon=horizon)
+    require_comparable(full, reduced, horizon)
+    return h2_norm(difference(full, reduced), horizon=horizon)
 
 
 def relative_h2_error(
