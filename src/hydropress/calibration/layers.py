@@ -16,7 +16,7 @@ from hydropress.calibration.fit import (
 )
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.path_errors import PathErrors, lookup
-from hydropress.calibration.searches import Searches
+from hydropress.calibration.reducer import LayerData, Reducer
 from hydropress.calibration.sensitivity import gradients_by_system, output_change
 from hydropress.calibration.signals import LayerSignals, predict
 from hydropress.models.modal_ssm import ModalSSM
@@ -52,31 +52,14 @@ class _Outcome:
     spread: Tensor | None
 
 
-@dataclass(frozen=True)
-class LayerData:
-    """What a layer gets, and fits for each direction; nothing without data.
-
-    Attributes
-    ----------
-    signals
-        As the model is used.
-    fits
-        To these signals, or to those with dropout acting.
-    is_disturbed
-        Whether they are to the latter.
-    """
-
-    signals: LayerSignals | None
-    fits: list[LayerFit]
-    is_disturbed: bool
+Data = LayerData[LayerSignals, list[LayerFit]]
 
 
-class LayerReducer(Searches[SISOSystem, Iterate]):
+class LayerReducer(Reducer[SISOSystem, Iterate, LayerSignals, list[LayerFit]]):
     """A layer of scalar systems with everything that its reductions to several orders share."""
 
     @property
     def system(self) -> SISOSystem:
-        """The layer's systems, batch shape ``(directions, H)``."""
         return self.full
 
     def _calibrated_starts(
@@ -125,18 +108,18 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         place = (index, direction[:, None], channel)
         return found[place], spreads[place]
 
-    def _fits(self, signals: LayerSignals) -> list[LayerFit]:
-        """Return what fits to data share, for each direction; nothing if the method uses none."""
+    def _data(self, seen: tuple[Tensor, Tensor], disturbed: tuple[Tensor, Tensor] | None) -> Data:
+        signals = LayerSignals.of(self.full, *seen)
         if not self.starts:
-            return []
-        banks = self.full
-        parts = signals.by_direction(self.part.directions)
-        return [
-            LayerFit.of(banks[direction], part, self.settings, fits_feedthrough=direction == 0)
-            for direction, part in enumerate(parts)
+            return LayerData(signals)
+        fitted = signals if disturbed is None else LayerSignals.of(self.full, *disturbed)
+        fits = [
+            LayerFit.of(self.full[direction], part, self.settings, fits_feedthrough=direction == 0)
+            for direction, part in enumerate(fitted.by_direction(self.part.directions))
         ]
+        return LayerData(signals, fits, disturbed is not None)
 
-    def _reduce(self, orders: Tensor, data: LayerData, *, together: bool) -> _Outcome:
+    def _reduce(self, orders: Tensor, data: Data, *, together: bool) -> _Outcome:
         """Return systems of the given orders, ``(directions, H)``, fitted to data if there are.
 
         Parameters
@@ -144,8 +127,8 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         together
             Whether two directions are fitted to what they return together, too.
         """
-        signals, fits = data.signals, data.fits
-        if not fits:
+        signals, fits = data.signals, data.fit
+        if fits is None:
             system, spread = self._reduced(orders)
             flat = system.reshape(-1)
             if signals is None:
@@ -195,21 +178,6 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
         gradients: Tensor | None,
         disturbed: tuple[Tensor, Tensor] | None = None,
     ) -> PathErrors:
-        """Return what each system loses at some orders.
-
-        Parameters
-        ----------
-        orders
-            0 or searched.
-        inputs
-            What the layer gets in the original model, shape ``(n, H, L)``, if there are
-            calibration data.
-        gradients
-            :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
-            sequences, shape ``(P, m, H, L)``.
-        disturbed
-            As in :meth:`data`.
-        """
         full = self.full
         flat = full.reshape(-1)
         data = self.data(inputs, inputs, disturbed)
@@ -238,40 +206,7 @@ class LayerReducer(Searches[SISOSystem, Iterate]):
             torch.where(kept, 0.0, torch.stack(changes, 1)) if changes else None,
         )
 
-    def data(
-        self,
-        inputs: Tensor | None,
-        present: Tensor | None,
-        disturbed: tuple[Tensor, Tensor] | None = None,
-    ) -> LayerData:
-        """Return what reductions on the same signals share.
-
-        Parameters
-        ----------
-        inputs, present
-            What the layer gets in the original model and in the compressed prefix, shape
-            ``(n, H, L)``, if there are calibration data.
-        disturbed
-            Both with dropout acting, if fits are made to those.  Bias and errors are what matches
-            and is measured on ``inputs`` and ``present``, as the model is used.
-        """
-        if inputs is None or present is None:
-            return LayerData(None, [], False)
-        signals = LayerSignals.of(self.full, inputs, present)
-        seen = signals if disturbed is None else LayerSignals.of(self.full, *disturbed)
-        return LayerData(signals, self._fits(seen), disturbed is not None)
-
-    def reduce(self, orders: Tensor, data: LayerData) -> tuple[ModalSSM, LayerReport]:
-        """Return the layer that takes the original's place, and what happened.
-
-        Parameters
-        ----------
-        orders
-            States of each system, int64, shape ``(directions, H)``: 0 or orders searched, or fewer
-            for systems that have no more.
-        data
-            From :meth:`data`.
-        """
+    def reduce(self, orders: Tensor, data: Data) -> tuple[ModalSSM, LayerReport]:
         full = self.full
         outcome = self._reduce(orders, data, together=True)
         bias = outcome.bias.reshape(full.batch_shape).sum(0)

@@ -16,7 +16,7 @@ from hydropress.calibration.mimo_signals import (
 )
 from hydropress.calibration.mimo_starts import mimo_starts
 from hydropress.calibration.path_errors import PathErrors, lookup
-from hydropress.calibration.searches import Searches
+from hydropress.calibration.reducer import LayerData, Reducer
 from hydropress.calibration.sensitivity import output_change
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.systems.assembly import stack
@@ -46,31 +46,14 @@ class _Outcome:
     spread: Tensor | None
 
 
-@dataclass(frozen=True)
-class MIMOLayerData:
-    """What a layer gets, and a fit; nothing without data.
-
-    Attributes
-    ----------
-    signals
-        As the model is used.
-    fit
-        To these signals, or to those with dropout acting.
-    is_disturbed
-        Whether it is to the latter.
-    """
-
-    signals: MIMOSignals | None
-    fit: MIMOFit | None
-    is_disturbed: bool
+Data = LayerData[MIMOSignals, MIMOFit]
 
 
-class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
+class MIMOLayerReducer(Reducer[MIMOSystem, MIMOSystem, MIMOSignals, MIMOFit]):
     """A layer of one system a direction with everything that its reductions share."""
 
     @property
     def system(self) -> MIMOSystem:
-        """The layer's systems, batch shape ``(directions, 1)``."""
         return self.full.reshape(self.part.directions, 1)
 
     def _calibrated_starts(
@@ -110,23 +93,26 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
         ]
         return stack(systems), torch.stack(spreads)
 
-    def _data(
+    def _data(self, seen: tuple[Tensor, Tensor], disturbed: tuple[Tensor, Tensor] | None) -> Data:
+        return self._data_of(seen, disturbed, range(len(self.full.D)))
+
+    def _data_of(
         self,
         seen: tuple[Tensor, Tensor],
         disturbed: tuple[Tensor, Tensor] | None,
-        rows: tuple[int, ...],
-    ) -> MIMOLayerData:
+        rows: Sequence[int],
+    ) -> Data:
         """Return the data of some of the directions."""
-        full = self.full[list(rows)]
+        full, rows = self.full[list(rows)], tuple(rows)
         signals = MIMOSignals.of(full, *seen, rows)
         if not self.starts:
-            return MIMOLayerData(signals, None, False)
+            return LayerData(signals)
         fitted = signals if disturbed is None else MIMOSignals.of(full, *disturbed, rows)
         fit = MIMOFit.of(full, fitted, self.settings)
-        return MIMOLayerData(signals, fit, disturbed is not None)
+        return LayerData(signals, fit, disturbed is not None)
 
     def _reduce(
-        self, orders: Tensor, rows: Sequence[int], data: MIMOLayerData, *, polishing: bool
+        self, orders: Tensor, rows: Sequence[int], data: Data, *, polishing: bool
     ) -> _Outcome:
         """Return systems of the given orders, one of each of the rows, fitted if there are data."""
         if data.fit is None:
@@ -153,24 +139,8 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
         gradients: Tensor | None,
         disturbed: tuple[Tensor, Tensor] | None = None,
     ) -> PathErrors:
-        """Return what the layer loses if one direction is reduced to some orders, the other kept.
-
-        With data the relative error is over the standard deviation of the whole layer's output.
-        Fits are not polished.
-
-        Parameters
-        ----------
-        orders
-            0 or searched.
-        inputs
-            What the layer gets in the original model, shape ``(n, H, L)``, if there are
-            calibration data.
-        gradients
-            :func:`~hydropress.calibration.sensitivity.output_gradients` on the first m ≤ n of the
-            sequences, shape ``(P, m, H, L)``.
-        disturbed
-            As in :meth:`data`.
-        """
+        # With data the relative error is over the standard deviation of the whole layer's output.
+        # Fits are not polished.
         full = self.full
         kept = full.order[:, None] <= torch.tensor(orders, device=full.order.device)
         relative = torch.zeros(len(full.D), len(orders), dtype=torch.float64)
@@ -179,9 +149,9 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
         if inputs is not None:
             whole = MIMOSignals.of(full, inputs, inputs).variance()
         for row in range(len(full.D)):
-            data = MIMOLayerData(None, None, False)
+            data: Data = LayerData()
             if inputs is not None:
-                data = self._data((inputs, inputs), disturbed, (row,))
+                data = self._data_of((inputs, inputs), disturbed, (row,))
             for column, order in enumerate(orders):
                 if bool(kept[row, column]):
                     continue
@@ -205,38 +175,7 @@ class MIMOLayerReducer(Searches[MIMOSystem, MIMOSystem]):
             changes if changes is None else changes.to(device),
         )
 
-    def data(
-        self,
-        inputs: Tensor | None,
-        present: Tensor | None,
-        disturbed: tuple[Tensor, Tensor] | None = None,
-    ) -> MIMOLayerData:
-        """Return what reductions on the same signals share.
-
-        Parameters
-        ----------
-        inputs, present
-            What the layer gets in the original model and in the compressed prefix, shape
-            ``(n, H, L)``, if there are calibration data.
-        disturbed
-            Both with dropout acting, if fits are made to those.  Bias and errors are what matches
-            and is measured on ``inputs`` and ``present``, as the model is used.
-        """
-        if inputs is None or present is None:
-            return MIMOLayerData(None, None, False)
-        return self._data((inputs, present), disturbed, tuple(range(len(self.full.D))))
-
-    def reduce(self, orders: Tensor, data: MIMOLayerData) -> tuple[ModalMIMOSSM, LayerReport]:
-        """Return the layer that takes the original's place, and what happened.
-
-        Parameters
-        ----------
-        orders
-            States of each direction, int64, shape ``(directions, 1)``: 0 or orders searched, or
-            fewer for systems that have no more.
-        data
-            From :meth:`data`.
-        """
+    def reduce(self, orders: Tensor, data: Data) -> tuple[ModalMIMOSSM, LayerReport]:
         full = self.system
         rows = range(len(full.D))
         outcome = self._reduce(orders.flatten(), rows, data, polishing=True)

@@ -15,7 +15,7 @@ from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.path_errors import PathErrors
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
-from hydropress.calibration.reducers import Reducer, reducer_of
+from hydropress.calibration.reducers import AnyReducer, reducer_of
 from hydropress.calibration.sensitivity import SEQUENCES, output_gradients
 from hydropress.calibration.signals import (
     CAPTURE_BATCH,
@@ -83,7 +83,7 @@ class NetworkReducer:
         self.searches: list[tuple[int, ...]] = []
         self._tick = tick
         self._adapters = {layer.name: layer.adapter for layer in find_layers(self.original)}
-        self._layers: dict[str, Reducer] = {}
+        self._layers: dict[str, AnyReducer] = {}
         for name, adapter in self._adapters.items():
             module = self.original.get_submodule(name)
             part, dtype = adapter.read(module), _dtype_of(module)
