@@ -14,7 +14,7 @@ from hydropress.errors import InvalidArgumentError, UnstableSystemError
 from hydropress.reduction.reduce import reduce
 from hydropress.systems.gramians import hankel_singular_values
 from hydropress.systems.hinf import hinf_error, hinf_norm
-from hydropress.systems.modal import ModalSystem
+from hydropress.systems.modal import ModalSystem, SISOSystem
 from reduction.mimo import as_mimo
 from strategies import bank, build, mimo_systems, modal_systems, seeded_bank, seeded_mimo
 from tolerances import DENSE, NORM, ROUNDING
@@ -113,6 +113,47 @@ def test_python_control_finds_the_same_with_a_delay():
 @given(st.one_of(modal_systems(), mimo_systems(max_modes=3)))
 def test_no_frequency_exceeds_it(system):
     assert gains_nearby(system) <= hinf_norm(system).item() * (1 + NORM)
+
+
+def sampled_at_resonances(systems: SISOSystem) -> torch.Tensor:
+    """Return the largest of 800 samples a mode, in differences of exponents, which keep digits."""
+    s, weights = systems.exponents.numpy(), (systems.residues * systems.states / 2).numpy()
+    ends = np.array([0.0, math.pi if systems.time == "discrete" else 1e9])
+    away = np.logspace(-5, 1, 400)
+    nearby = s.imag[..., None] - s.real[..., None] * np.concatenate([-away, away])
+    nearby = nearby.reshape(len(s), -1)
+    frequency = np.concatenate([nearby, np.broadcast_to(ends, (len(s), 2))], -1)
+    total = np.broadcast_to(systems.D.numpy()[:, None], frequency.shape).astype(complex)
+    for mode in range(s.shape[-1]):
+        for pole, weight in (
+            (s[:, mode], weights[:, mode]),
+            (s[:, mode].conj(), weights[:, mode].conj()),
+        ):
+            gap = pole[:, None] - 1j * frequency
+            total = total - weight[:, None] / (np.expm1(gap) if systems.time == "discrete" else gap)
+    return torch.from_numpy(abs(total).max(-1))
+
+
+@pytest.mark.parametrize("decades", [3, 6, 9])
+@pytest.mark.parametrize("time", TIMES)
+def test_poles_many_decades_apart(time, decades):
+    """A gain with a local minimum at 0, or crossings of a level at tiny w, must not be missed."""
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.rand(*shape, dtype=torch.float64, generator=generator)
+
+    sizes = 10 ** (decades * (draw(200, 6) - (0.5 if time == "continuous" else 1)))
+    exponents = torch.polar(sizes, math.pi / 2 * (1 + 0.999 * draw(200, 6)))
+    if time == "discrete":
+        near_minus_one = draw(200, 6) < 0.3
+        turned = torch.complex(exponents.real, math.pi - exponents.imag)
+        exponents = torch.where(near_minus_one, turned, exponents)
+    residues = torch.complex(draw(200, 6) - 0.5, draw(200, 6) - 0.5) * sizes
+    two = torch.full((200, 6), 2)
+    systems = ModalSystem.from_exponents(exponents, residues, two, time=time)
+    norms = hinf_norm(systems)
+    assert bool((sampled_at_resonances(systems) <= norms * (1 + NORM)).all())
 
 
 @given(modal_systems(nearest=1e-4))
