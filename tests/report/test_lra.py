@@ -214,6 +214,15 @@ def test_a_lead_within_the_spread_is_called_so():
     assert doubt not in words(rows)[1].split("After recovery")[0]
 
 
+def test_the_same_lead_with_each_original_is_no_doubtful_one():
+    """Originals of different seeds differ more than the methods do."""
+    rows = [run("h2", seed=seed, accuracy_compressed=0.7 + seed / 10) for seed in (0, 1)]
+    rows += [run("balanced", seed=seed, accuracy_compressed=0.69 + seed / 10) for seed in (0, 1)]
+    before = words(rows)[1].split("After recovery")[0]
+    assert "calibrated H² is first" in before
+    assert "standard deviation" not in before
+
+
 def test_without_h2_the_words_are_about_the_best():
     rows = [run("modal", accuracy_recovered=0.7), run("balanced", accuracy_recovered=0.75)]
     sentence, ranking = words(rows)

@@ -140,7 +140,7 @@ def _ranking(sweep: Sweep, lead: Variant, recovered: bool) -> str:
         else:
             verb = "is" if len(rivals) == 1 else "are"
             others.append(f"at {where}, where it was not run, {names} {verb}")
-        if len(winners) == 1 and _within_spread(column, winners[0]):
+        if len(winners) == 1 and _within_spread(sweep, column, order, recovered):
             doubtful.append(where)
     stage = "After recovery" if recovered else "Before recovery"
     text = f"{stage} {spoken(sweep, lead)} is first at "
@@ -169,15 +169,14 @@ def _distinct(column: Column, lead: Variant, recovered: bool) -> Column:
     return {variant: column[variant] for variant in column if kept[variant[:3]] == variant}
 
 
-def _within_spread(column: Column, winner: Variant) -> bool:
-    """Return whether the first and the second are no further apart than either's deviation."""
-    second = max(
-        (variant for variant in column if variant != winner),
-        key=lambda variant: column[variant].mean,
-    )
-    spreads = [column[variant].deviation for variant in (winner, second)]
-    known = [spread for spread in spreads if spread is not None]
-    return bool(known) and column[winner].mean - column[second].mean <= max(known)
+def _within_spread(sweep: Sweep, column: Column, order: int, recovered: bool) -> bool:
+    """Return whether the first is no further ahead of the second than that varies by seed.
+
+    Each seed has an original of its own, better or worse: what varies is the difference.
+    """
+    first, second = sorted(column, key=lambda variant: -column[variant].mean)[:2]
+    lead = sweep.lead(first, second, order, recovered)
+    return lead is not None and lead.deviation is not None and lead.mean <= lead.deviation
 
 
 def _where(sweep: Sweep, order: int) -> str:

@@ -136,6 +136,21 @@ class Sweep:
             if row["budget"] == self.budget or not recovered
         )
 
+    def lead(
+        self, first: Variant, second: Variant, order: int, recovered: bool
+    ) -> Statistic | None:
+        """Return how far one variant's accuracy is above another's, over the seeds of both."""
+        gains: list[dict[int, float]] = []
+        key = "accuracy_recovered" if recovered else "accuracy_compressed"
+        for variant in (first, second):
+            runs = self._runs(variant, order)
+            if recovered:
+                runs = [row for row in runs if row["budget"] == self.budget]
+            gains.append(_by_seed((row["seed"], row[key]) for row in runs))
+        ahead, behind = gains
+        seeds = sorted({*ahead} & {*behind})
+        return Statistic(tuple(ahead[seed] - behind[seed] for seed in seeds)) if seeds else None
+
     def _runs(self, variant: Variant, order: int) -> list[Row]:
         return [row for row in self.rows if row["order"] == order and self.variant(row) == variant]
 
@@ -228,8 +243,14 @@ def _is_recovered(row: Row) -> bool:
 
 def _over_seeds(values: Iterable[tuple[int, float | None]]) -> Statistic | None:
     """Collect the first number of each seed."""
+    by_seed = _by_seed(values)
+    return Statistic(tuple(by_seed[seed] for seed in sorted(by_seed))) if by_seed else None
+
+
+def _by_seed(values: Iterable[tuple[int, float | None]]) -> dict[int, float]:
+    """Return the first number of each seed."""
     by_seed: dict[int, float] = {}
     for seed, value in values:
         if value is not None:
             by_seed.setdefault(seed, value)
-    return Statistic(tuple(by_seed[seed] for seed in sorted(by_seed))) if by_seed else None
+    return by_seed
