@@ -1,7 +1,14 @@
-"""Runs of the Long Range Arena experiment, made up."""
+"""Runs of the Long Range Arena experiment, made up, and what is said of them."""
 
 import random
+import re
+from html import unescape
 from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from hydropress.report.lra_headline import headline
+from hydropress.report.lra_sweep import sweeps
 
 Run = dict[str, Any]
 
@@ -50,3 +57,17 @@ def measured(seeds: int = 3) -> list[Run]:
                 original = 0.9 + 0.002 * seed
                 rows.append(run(method, order, seed, accuracy_original=original, **drawn))
     return rows
+
+
+def own(page: str) -> str:
+    """Drop plotly's own source from a page."""
+    return page.replace(get_plotlyjs(), "")
+
+
+def text(cell: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split())
+
+
+def words(rows: list[Run]) -> tuple[str, str]:
+    sentence, ranking = headline(sweeps(rows)[0])
+    return " ".join(sentence.split()), " ".join(ranking.split())

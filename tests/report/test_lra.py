@@ -3,19 +3,15 @@
 import json
 import random
 import re
-from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from plotly.offline import get_plotlyjs
 
 from hydropress.report.lra import markdown_tables, render_lra
-from hydropress.report.lra_headline import headline
-from hydropress.report.lra_sweep import sweeps
-from report.lra_runs import Run, measured, run
+from report.lra_runs import Run, measured, own, run, text, words
 
 HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/a.png>"
 
@@ -27,15 +23,6 @@ def written(values: list[float]) -> str:
 
 def of(rows: list[Run], key: str, **wanted: Any) -> list[float]:
     return [row[key] for row in rows if all(row[name] == wanted[name] for name in wanted)]
-
-
-def own(page: str) -> str:
-    """Drop plotly's own source from a page."""
-    return page.replace(get_plotlyjs(), "")
-
-
-def text(cell: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", cell)).split())
 
 
 def page_table(page: str, title: str) -> dict[str, list[str]]:
@@ -58,11 +45,6 @@ def figures(page: str) -> dict[str, Any]:
     found = re.search(r'id="report-data">(.*?)</script>', page, re.DOTALL)
     assert found
     return json.loads(found[1])["figures"]
-
-
-def words(rows: list[Run]) -> tuple[str, str]:
-    sentence, ranking = headline(sweeps(rows)[0])
-    return " ".join(sentence.split()), " ".join(ranking.split())
 
 
 @pytest.mark.parametrize(
@@ -134,100 +116,6 @@ def test_scratch_never_counts_before_recovery():
     assert words(rows)[1].startswith("Before recovery calibrated H² is first at every order.")
     names = {trace.get("name") for trace in figures(render_lra(rows))["0-before"]["data"]}
     assert names == {None, "H², calibrated", "Balanced truncation"}
-
-
-def test_the_headline_is_the_difference_seed_by_seed():
-    rows = [
-        run(seed=seed, accuracy_original=original, accuracy_recovered=recovered)
-        for seed, (original, recovered) in enumerate([(0.90, 0.89), (0.92, 0.914), (0.91, 0.905)])
-    ]
-    differences = [100 * (0.90 - 0.89), 100 * (0.92 - 0.914), 100 * (0.91 - 0.905)]
-    expected = f"{np.mean(differences):.2f} ± {np.std(differences, ddof=1):.2f} points below"
-    assert words([run(order=16), *rows])[0] == (
-        "At 1/32 of the states, after recovery by 10 % of the training steps, calibrated H² is "
-        f"{expected} the original (mean over 3 seeds)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("recovered", "expected"),
-    [
-        (0.9123, "1.23 points above the original (1 seed)"),
-        (0.9, "level with the original (0.00 points; 1 seed)"),
-        (None, "40.00 points below the original (1 seed)"),
-    ],
-)
-def test_the_headline_says_on_which_side(recovered: float | None, expected: str):
-    sentence = words([run(accuracy_recovered=recovered)])[0]
-    assert sentence.endswith(f"calibrated H² is {expected}")
-    assert ("without recovery" in sentence) == (recovered is None)
-
-
-def test_words_name_whoever_is_ahead_of_h2():
-    rows = [
-        run("h2", 16, accuracy_compressed=0.7, accuracy_recovered=0.88),
-        run("balanced", 16, accuracy_compressed=0.6, accuracy_recovered=0.8842),
-        run("h2", 2, accuracy_compressed=0.4, accuracy_recovered=0.85),
-        run("balanced", 2, accuracy_compressed=0.45, accuracy_recovered=0.84),
-        run("hippo", 2, accuracy_compressed=0.1, accuracy_recovered=0.86),
-    ]
-    assert words(rows)[1] == (
-        "Before recovery calibrated H² is first at 1/4; at 1/32 balanced truncation is, "
-        "5.00 points ahead. After recovery calibrated H² is first at no order: at 1/4 balanced "
-        "truncation is, 0.42 points ahead; at 1/32 fresh HiPPO start is, 1.00 points ahead."
-    )
-    for page in (text(own(render_lra(rows))), " ".join(markdown_tables(rows).split())):
-        assert words(rows)[1] in page
-
-
-def test_words_where_h2_is_alone_ahead_or_not_alone():
-    rows = [run("h2", order, accuracy_recovered=0.8) for order in (16, 2)]
-    rows += [
-        run("modal", order, accuracy_compressed=0.3, accuracy_recovered=0.7) for order in (16, 2)
-    ]
-    assert words(rows)[1] == (
-        "Before recovery calibrated H² is first at every order. "
-        "After recovery calibrated H² is first at every order."
-    )
-    rows[-1]["accuracy_recovered"] = 0.8
-    assert words(rows)[1].endswith(
-        "first at 1/4; at 1/32 it shares the first place with modal truncation."
-    )
-    rows = [row for row in rows if (row["method"], row["order"]) != ("modal", 16)]
-    assert "After recovery calibrated H² is not first: at 1/32 it shares" in words(rows)[1]
-
-
-def test_no_first_place_is_claimed_without_a_rival():
-    rows = [run("h2", 16), run("h2", 2), run("balanced", 2, accuracy_compressed=0.3)]
-    assert "Before recovery calibrated H² is first at 1/32." in words(rows)[1]
-    assert words([run()])[1] == ""
-
-
-def test_a_lead_within_the_spread_is_called_so():
-    spread = [0.70, 0.80]
-    rows = [run("h2", seed=seed, accuracy_compressed=spread[seed]) for seed in (0, 1)]
-    rows += [run("balanced", seed=seed, accuracy_compressed=0.74) for seed in (0, 1)]
-    doubt = "At 1/32 the lead is within one standard deviation over the seeds."
-    assert doubt in words(rows)[1]
-    for row in rows[2:]:
-        row["accuracy_compressed"] = 0.6
-    assert doubt not in words(rows)[1].split("After recovery")[0]
-
-
-def test_the_same_lead_with_each_original_is_no_doubtful_one():
-    """Originals of different seeds differ more than the methods do."""
-    rows = [run("h2", seed=seed, accuracy_compressed=0.7 + seed / 10) for seed in (0, 1)]
-    rows += [run("balanced", seed=seed, accuracy_compressed=0.69 + seed / 10) for seed in (0, 1)]
-    before = words(rows)[1].split("After recovery")[0]
-    assert "calibrated H² is first" in before
-    assert "standard deviation" not in before
-
-
-def test_without_h2_the_words_are_about_the_best():
-    rows = [run("modal", accuracy_recovered=0.7), run("balanced", accuracy_recovered=0.75)]
-    sentence, ranking = words(rows)
-    assert "balanced truncation is 15.00 points below" in sentence
-    assert "After recovery balanced truncation is first at every order." in ranking
 
 
 def test_the_main_tables_use_the_smallest_budget_of_all_methods():

@@ -131,8 +131,15 @@ class _Moved:
         return _Moved(poles / unit[:, None], B, C, D, unit, away, bank.time)
 
     def select(self, index: Tensor) -> "_Moved":
-        names = ("poles", "B", "C", "D", "unit", "away")
-        return replace(self, **{name: getattr(self, name)[index] for name in names})
+        return replace(
+            self,
+            poles=self.poles[index],
+            B=self.B[index],
+            C=self.C[index],
+            D=self.D[index],
+            unit=self.unit[index],
+            away=self.away[index],
+        )
 
     def crossings(self, level: Tensor) -> Tensor:
         """Return the angles 2 atan(Im w / unit) at which the gain crosses a level.
@@ -205,8 +212,8 @@ def hinf_norm(system: ModalSystem) -> Tensor:
     Notes
     -----
     The iteration of [bruinsma1990] with Hamiltonian matrices of twice the order (see the head of
-    this module), whose answer no frequency exceeds.  A bank of 256 channels with 64 states takes
-    some seconds.
+    this module), whose answer no frequency exceeds up to rounding: by less than 10⁻¹⁰ of it in
+    tests with poles nine decades apart.  A bank of 256 channels with 64 states takes some seconds.
     """
     system.require_stable()
     if 0 in system.batch_shape:
