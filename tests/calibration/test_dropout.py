@@ -1,12 +1,14 @@
 """Dropout that acts while inputs are captured: on what, for whom, and what it is good for."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from hydropress.calibration.dropout import acting_dropout, dropouts
+from hydropress.calibration.dropout import acting_dropout, dropouts, drops
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.compression.model import compress
 from tiny import tiny_model
@@ -17,6 +19,17 @@ class DropoutNd(nn.Module):
 
     def forward(self, signal: Tensor) -> Tensor:
         return signal * torch.bernoulli(torch.full_like(signal, 0.5)) if self.training else signal
+
+
+class Functional(nn.Module):
+    """Drops by a function, as networks written out by hand do."""
+
+    def __init__(self, p: float, function: Callable[..., Tensor] = functional.dropout) -> None:
+        super().__init__()
+        self.probability, self.function = p, function
+
+    def forward(self, signal: Tensor) -> Tensor:
+        return self.function(signal, self.probability, self.training)
 
 
 class DropoutAndNorm(nn.Sequential):
@@ -41,6 +54,46 @@ def sequences(count: int = 24, seed: int = 0) -> Tensor:
 def test_dropout_of_all_kinds_is_found_if_it_drops_something_and_nothing_else():
     found = dropouts(network())
     assert [type(module) for module in found] == [nn.Dropout, DropoutNd, nn.Dropout1d]
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (nn.Dropout(0.5), True),
+        (nn.Dropout(0.0), False),
+        (DropoutNd(), True),
+        (Functional(0.5), True),
+        (Functional(0.0), False),
+        (nn.BatchNorm1d(8), False),
+    ],
+)
+def test_it_is_known_whether_a_model_drops_anything(module, expected):
+    torch.manual_seed(7)
+    expected_numbers = torch.rand(4)
+    torch.manual_seed(7)
+    assert drops(nn.Sequential(module).eval(), torch.ones(2, 8)) == expected
+    assert torch.equal(torch.rand(4), expected_numbers)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        functional.dropout,
+        functional.dropout1d,
+        functional.alpha_dropout,
+        functional.feature_alpha_dropout,
+        lambda signal, p, training: functional.dropout(signal, p=p, training=training),
+        lambda signal, p, training: functional.dropout(signal.clone(), p, training, True),
+    ],
+)
+def test_a_function_drops_within_what_it_drops_in_training(function):
+    model, signal = nn.Sequential(Functional(0.5, function)).eval(), torch.randn(5, 8, 3)
+    torch.manual_seed(3)
+    expected = model.train()(signal)
+    with acting_dropout(model.eval(), 3):
+        found = model(signal)
+    assert torch.equal(found, expected)
+    assert torch.equal(model(signal), signal)
 
 
 def test_only_dropout_acts_and_only_within():
@@ -140,3 +193,16 @@ def test_a_calibration_with_dropout_is_the_same_each_time_and_leaves_random_numb
         assert torch.equal(torch.rand(3), drawn)
         found.append(result.model.state_dict())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_a_network_that_drops_by_a_function_is_compressed_as_one_that_drops_by_a_module():
+    by_module = tiny_model(2, dropout=0.3)
+    by_function = tiny_model(2, dropout=0.3)
+    for block in by_function.get_submodule("blocks").children():
+        block.dropout = Functional(0.3, functional.dropout1d)
+    first, second = (
+        compress(model, order=2, allocation="uniform", calibration=sequences(), settings=FEW).model
+        for model in (by_module, by_function)
+    )
+    found = second.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in first.state_dict().items())

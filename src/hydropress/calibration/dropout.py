@@ -1,10 +1,50 @@
 """Dropout of a network, acting while a layer's inputs are captured."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from inspect import signature
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+_FUNCTIONS = {
+    function: signature(function)
+    for function in (
+        functional.dropout,
+        functional.dropout1d,
+        functional.dropout2d,
+        functional.dropout3d,
+        functional.alpha_dropout,
+        functional.feature_alpha_dropout,
+    )
+}
+
+
+class _ActingFunctions(TorchFunctionMode):
+    """Lets PyTorch's functions of dropout act, whatever mode their callers pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped = False
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function not in _FUNCTIONS:
+            return function(*args, **kwargs)
+        call = _FUNCTIONS[function].bind(*args, **kwargs)
+        call.apply_defaults()
+        call.arguments["training"] = True
+        self.dropped |= call.arguments["p"] > 0
+        return function(*call.args, **call.kwargs)
 
 
 def dropouts(model: nn.Module) -> list[nn.Module]:
@@ -18,6 +58,18 @@ def dropouts(model: nn.Module) -> list[nn.Module]:
     ]
 
 
+def drops(model: nn.Module, sequences: Tensor) -> bool:
+    """Return whether a model drops anything in training, by a module or a function of PyTorch's.
+
+    Functions are seen at work on sequences, of which one suffices.
+    """
+    if dropouts(model):
+        return True
+    with torch.no_grad(), torch.random.fork_rng(_devices(model)), _ActingFunctions() as functions:
+        model(sequences)
+    return functions.dropped
+
+
 @contextmanager
 def acting_dropout(model: nn.Module, seed: int) -> Generator[None]:
     """Let a model's dropout act within the block, all else in the mode that it is in.
@@ -27,9 +79,7 @@ def acting_dropout(model: nn.Module, seed: int) -> Generator[None]:
     """
     modules = dropouts(model)
     modes = [module.training for module in modules]
-    parameters = (parameter.device for parameter in model.parameters())
-    devices = {device for device in parameters if device.type == "cuda"}
-    with torch.random.fork_rng(list(devices)):
+    with torch.random.fork_rng(_devices(model)), _ActingFunctions():
         torch.manual_seed(seed)
         try:
             for module in modules:
@@ -38,3 +88,9 @@ def acting_dropout(model: nn.Module, seed: int) -> Generator[None]:
         finally:
             for module, mode in zip(modules, modes, strict=True):
                 module.training = mode
+
+
+def _devices(model: nn.Module) -> list[torch.device]:
+    """Return the devices, besides the processor, whose random numbers a model draws."""
+    devices = (parameter.device for parameter in model.parameters())
+    return list({device for device in devices if device.type == "cuda"})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.allocation import order_ladder
-from hydropress.calibration.dropout import acting_dropout, dropouts
+from hydropress.calibration.dropout import acting_dropout, drops
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.path_errors import PathErrors
@@ -88,8 +88,12 @@ class NetworkReducer:
             module = self.original.get_submodule(name)
             part, dtype = adapter.read(module), _dtype_of(module)
             self._layers[name] = reducer_of(name, part, dtype, method, settings)
-        fitted = calibration is not None and method == "h2"
-        self._drops = fitted and settings.dropout and bool(dropouts(self.original))
+        self._drops = (
+            calibration is not None
+            and method == "h2"
+            and settings.dropout
+            and drops(self.original, calibration[:1])
+        )
         self._errors: dict[bool, dict[str, PathErrors]] = {True: {}, False: {}}
         self._wanted: Tensor | None = None
 
