@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydropress.bench.lra.config import digest_of
 from hydropress.errors import DataNotFoundError, HydropressError
+from hydropress.evaluation.records import read_json
 from hydropress.report.lra import markdown_tables
 from hydropress.report.lra_rows import read_rows
 
@@ -22,8 +24,11 @@ This page is written by
     {COMMAND}
 
 from the runs in `benchmarks/results/lra`, one JSON object a line as `hydropress bench lra` writes
-them; do not edit it by hand.
+them; do not edit it by hand. What a config's digest stands for is beside them, in `configs`:
+recipe, kind of recovery, its rates, number of calibration sequences. The originals are in
+`benchmarks/originals`.
 """
+CONFIGS = "configs"
 
 
 def render_page(folder: Path) -> str:
@@ -34,7 +39,15 @@ def render_page(folder: Path) -> str:
             f"{folder} holds no *.jsonl; required: the runs of at least one task; run hydropress "
             "bench lra and copy its results.jsonl there as <task>.jsonl"
         )
-    return f"{HEAD}\n{markdown_tables(read_rows(*paths))}"
+    rows = read_rows(*paths)
+    for name in sorted({row["config"] for row in rows}):
+        path = folder / CONFIGS / f"{name}.json"
+        if not path.is_file() or digest_of(read_json(path)) != name:
+            raise DataNotFoundError(
+                f"{path} is not the config of the runs that name it; required: the config.json "
+                f"beside their rows; copy it there"
+            )
+    return f"{HEAD}\n{markdown_tables(rows)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

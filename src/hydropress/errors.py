@@ -41,3 +41,7 @@ class IllConditionedWarning(UserWarning):
 
 class MissingLibraryError(HydropressError, ImportError):
     """An optional library is needed and not installed."""
+
+
+class JobError(HydropressError, RuntimeError):
+    """A job handed to a cluster has failed."""

@@ -333,6 +333,7 @@ every order.
 
 - Recipe: images-s4d
 - Runs: 3, 2 seeds (0, 1)
+- Allocation: global: H², calibrated and Modal truncation
 - Original: trained for 7,496 steps
 - Test sequences: 10,000
 - Configs (runs): 3fa9c1d2e4b5 (3)
@@ -341,3 +342,15 @@ every order.
 """
     )
     assert page.endswith("\n\nVersions: hydropress 0.1.0, torch 2.9.1.\n")
+
+
+def test_the_page_says_who_spread_the_states_how():
+    rows = [
+        run("h2", 16, allocation="global"),
+        run("h2", 2, allocation="uniform"),
+        run("balanced", 16, allocation="uniform"),
+        run("balanced", 2, allocation="uniform"),
+    ]
+    wanted = "global: H², calibrated; uniform: H², calibrated and Balanced truncation"
+    for page in (text(own(render_lra(rows))), " ".join(markdown_tables(rows).split())):
+        assert f"Allocation{':' if '##' in page else ''} {wanted}" in page

@@ -1,5 +1,6 @@
 """Where the report of the Long Range Arena experiment reads its runs and writes its pages."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -84,9 +85,21 @@ def test_the_script_writes_the_page_and_checks_it(script: Any, tmp_path: Path, c
     with pytest.raises(SystemExit) as caught:
         script.main(options)
     assert caught.value.code == 2
+    config = {"recovery": "finetune", "calibration": 256}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
     for task in ("listops", "images"):
-        rows = [json.dumps(row | {"task": task}) for row in measured()]
+        rows = [json.dumps(row | {"task": task, "config": digest}) for row in measured()]
         (results / f"{task}.jsonl").write_text("\n".join(rows))
+    # What a digest stands for has to be there, and to be that.
+    path = results / "configs" / f"{digest}.json"
+    path.parent.mkdir()
+    for wrong in (None, config | {"calibration": 128}):
+        if wrong:
+            path.write_text(json.dumps(wrong))
+        with pytest.raises(SystemExit) as caught:
+            script.main(options)
+        assert caught.value.code == 2
+    path.write_text(json.dumps(config))
     with pytest.raises(SystemExit) as caught:
         script.main([*options, "--check"])
     assert caught.value.code == 1

@@ -93,8 +93,7 @@ def bench_lra_command(
     missing = sweep.missing()
     if launcher == "submitit":
         parameters: dict[str, Any] = {"timeout_min": 24 * 60}
-        for job in sweep.submit(missing, jobs, parameters, cluster):
-            job.result()
+        sweep.wait(sweep.submit(missing, jobs, parameters, cluster))
     else:
         with Bar("bench lra") as bar:
             sweep.perform(missing, bar.titled)

@@ -10,7 +10,7 @@ from hydropress.report.html import REPORT, render_page
 from hydropress.report.lra_figures import budget_figure, share_figure
 from hydropress.report.lra_headline import fact, headline, listed
 from hydropress.report.lra_rows import RUNS, Row, check_rows, read_rows
-from hydropress.report.lra_sweep import Sweep, sweeps
+from hydropress.report.lra_sweep import Sweep, allocations, sweeps
 from hydropress.report.lra_tables import (
     Cell,
     Table,
@@ -38,6 +38,13 @@ TERMS = (
         "Calibrated",
         "The reduction itself looks at unlabelled calibration sequences: its error is weighted by "
         "what each layer really sees. The other methods know the systems only.",
+    ),
+    (
+        "Allocation",
+        "Global: at the same total, states are spread over channels and layers to where they "
+        "count. Uniform: every channel is given the same number, as balanced and modal truncation "
+        "are published. Calibrated H² takes whichever did better on held-out calibration "
+        "sequences.",
     ),
     (
         "Matched means",
@@ -228,10 +235,17 @@ def _making(sweep: Sweep) -> list[tuple[str, str]]:
     return [
         ("Recipe", sweep.recipe),
         ("Runs", f"{len(rows):,}, {seeds_text(len(seeds))} ({', '.join(map(str, seeds))})"),
+        ("Allocation", _allocations(sweep)),
         ("Original", f"trained for {span(row['training_steps'] for row in rows)} steps"),
         ("Test sequences", span(row["test_sequences"] for row in rows)),
         ("Configs (runs)", ", ".join(shown)),
     ]
+
+
+def _allocations(sweep: Sweep) -> str:
+    """Say which methods spread the states how."""
+    found = allocations(sweep).items()
+    return "; ".join(f"{name}: {listed(methods)}" for name, methods in found)
 
 
 def _versions(rows: Iterable[Row]) -> str:

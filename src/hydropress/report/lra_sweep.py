@@ -18,6 +18,10 @@ NEVER_BEFORE = ("scratch",)
 """Methods that have nothing to show before they are trained."""
 
 
+OUTCOME = "allocation_found"
+"""Key of a row's allocation where it was an outcome, and makes no line of its own."""
+
+
 class Variant(NamedTuple):
     """A method with the settings that make it a line of its own."""
 
@@ -205,7 +209,7 @@ def _run(row: Row) -> tuple[object, ...]:
 
 
 def _unallocated(row: Row) -> Row:
-    return {**row, "allocation": ""}
+    return {**row, "allocation": "", OUTCOME: row["allocation"]}
 
 
 def _variant(row: Row) -> Variant:
@@ -235,6 +239,19 @@ def _styles(variants: list[Variant]) -> dict[Variant, MethodStyle]:
             style = replace(style, method=name, solid=False, rank=(position, name, last))
         styles[variant] = replace(style, label=label)
     return dict(sorted(styles.items(), key=lambda item: item[1].rank))
+
+
+def allocations(sweep: Sweep) -> dict[str, list[str]]:
+    """Return by allocation the labels of the methods that spread the states so."""
+    found: dict[str, set[Variant]] = {}
+    for row in sweep.rows:
+        found.setdefault(row.get(OUTCOME) or row["allocation"] or "none", set()).add(
+            sweep.variant(row)
+        )
+    return {
+        name: [style.label for variant, style in sweep.styles.items() if variant in found[name]]
+        for name in sorted(found)
+    }
 
 
 def _is_recovered(row: Row) -> bool:

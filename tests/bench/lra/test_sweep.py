@@ -16,7 +16,7 @@ import torch
 
 from hydropress.bench.lra.config import Run, SweepConfig
 from hydropress.bench.lra.originals import read_original
-from hydropress.bench.lra.single import redrawn
+from hydropress.bench.lra.single import redrawn, training_of
 from hydropress.bench.lra.sweep import RESULTS, Sweep
 from hydropress.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from hydropress.evaluation.metrics import accuracy, agreement, count_ssm_parameters, predict
@@ -118,9 +118,11 @@ def test_of_lines_alone_the_rest_is_done(tmp_path, finished, data_folder):
 def test_a_line_that_is_none_is_named(tmp_path, data_folder):
     out = tmp_path / "out"
     out.mkdir()
-    (out / RESULTS).write_text('{"seed": 0, "method": "h2", "order": 2, "budget": 0.5}\n{"se')
-    with pytest.raises(FileFormatError, match="line 2: not a run"):
-        Sweep(SWEEP, out, data_folder)
+    line = '{"seed": 0, "method": "h2", "order": 2, "budget": 0.5, "config": "0a"}\n'
+    for second in ('{"se', line.replace("0a", "../0a")):
+        (out / RESULTS).write_text(line + second)
+        with pytest.raises(FileFormatError, match="line 2: not a run"):
+            Sweep(SWEEP, out, data_folder)
 
 
 def test_another_configuration_is_another_experiment(tmp_path, finished, data_folder):
@@ -137,19 +139,100 @@ def test_another_configuration_is_another_experiment(tmp_path, finished, data_fo
         alone.perform(alone.missing(), ignore)
         assert changed.rows() == alone.rows()
     # What was there before is there still.
-    assert not Sweep(SWEEP, out, data_folder).missing()
+    again = Sweep(SWEEP, out, data_folder)
+    assert not again.missing()
+    again.collect()
+    assert (out / RESULTS).read_text() == (finished.folder / RESULTS).read_text()
+
+
+@pytest.mark.parametrize("changes", [{"orders": (2,)}, {"recovery": "match"}])
+def test_a_narrower_or_another_sweep_loses_no_line(tmp_path, finished, data_folder, changes):
+    out = tmp_path / "out"
+    out.mkdir()
+    lines = (finished.folder / RESULTS).read_text()
+    (out / RESULTS).write_text(lines)
+    originals = finished.folder / "originals"
+    few = Sweep(replace(SWEEP, methods=("modal",), **changes), out, data_folder, originals)
+    few.collect()
+    wide = Sweep(SWEEP, out, data_folder, originals)
+    assert not wide.missing()
+    wide.collect()
+    assert (out / RESULTS).read_text() == lines
+
+
+def test_lines_of_a_narrower_sweep_stand_where_they_belong(tmp_path, finished, data_folder):
+    out = tmp_path / "out"
+    shutil.copytree(finished.folder, out)
+    few = Sweep(replace(SWEEP, methods=("modal",), orders=(2,)), out, data_folder)
+    few.perform(few.missing(), ignore)
+    lines = (out / RESULTS).read_text().splitlines(keepends=True)
+    assert lines[:4] + lines[5:] == (finished.folder / RESULTS).read_text().splitlines(True)
+    assert json.loads(lines[4])["method"] == "modal"
+
+
+def test_settings_that_change_no_number_make_no_other_experiment():
+    same = replace(
+        SWEEP, recipe=replace(RECIPE, seed=3, training=replace(TRAINING, workers=2, pool=1))
+    )
+    assert same.digest() == SWEEP.digest()
+    assert replace(SWEEP, recipe=replace(RECIPE, length=9)).digest() != SWEEP.digest()
+
+
+def test_what_a_digest_stands_for_is_beside_the_rows(finished):
+    text = (finished.folder / SWEEP.digest() / "config.json").read_text()
+    assert json.loads(text) == json.loads(json.dumps(SWEEP.of_a_run()))
+
+
+def test_other_data_are_another_experiment(tmp_path, finished):
+    other = write_idx_folder(tmp_path / "other", train=64, test=20)
+    out = tmp_path / "out"
+    shutil.copytree(finished.folder, out)
+    few = replace(SWEEP, methods=("modal",), orders=(2,))
+    sweep = Sweep(few, out, other)
+    with pytest.raises(FileFormatError, match="made on other data"):
+        sweep.perform(sweep.missing(), ignore)
+    sweep = Sweep(few, tmp_path / "new", other, finished.folder / "originals")
+    assert len(sweep.missing()) == 1
+    sweep.perform(sweep.missing(), ignore)  # the same training data, another test
+    more = write_idx_folder(tmp_path / "more", train=80, test=30)
+    sweep = Sweep(few, tmp_path / "newer", more, finished.folder / "originals")
+    with pytest.raises(FileFormatError, match="trained on other data, 64 sequences"):
+        sweep.perform(sweep.missing(), ignore)
+
+
+def test_a_training_from_nothing_has_a_seed_and_no_patience():
+    config = replace(SWEEP, recipe=replace(RECIPE, training=replace(TRAINING, patience=1)))
+    trainings = [training_of(Run(seed, "scratch", 2, 0.5), config, 8) for seed in (0, 1)]
+    assert [training.seed for training in trainings] == [0, 1]
+    assert {training.patience for training in trainings} == {None}
+
+
+@pytest.mark.parametrize("recovery", ["distill", "match"])
+def test_the_order_of_the_runs_changes_none_of_them(tmp_path, finished, data_folder, recovery):
+    few = replace(SWEEP, methods=("balanced", "modal"), orders=(2,), recovery=recovery)
+    rows = []
+    for alone in (False, True):
+        sweep = Sweep(few, tmp_path / str(alone), data_folder, finished.folder / "originals")
+        for runs in [[run] for run in sweep.missing()] if alone else [sweep.missing()]:
+            sweep = Sweep(few, sweep.folder, data_folder, finished.folder / "originals")
+            sweep.perform(runs, ignore)
+        rows.append(sweep.rows())
+    assert rows[0] == rows[1]
 
 
 def test_an_original_of_another_recipe_is_refused(finished):
     other = replace(SWEEP, recipe=replace(RECIPE, model=replace(CONFIG, dropout=0.3)))
     folder = finished.folder / "originals" / "seed0"
     with pytest.raises(FileFormatError, match=r"model\.dropout"):
-        read_original(other, 0, folder, finished.data.test)
+        read_original(other, 0, folder, finished.data)
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
+        ({"orders": (2, 2)}, InvalidArgumentError, "orders 2, 2"),
+        ({"methods": ("h2", "h2")}, InvalidArgumentError, "each once"),
+        ({"orders": (3,)}, InvalidArgumentError, "positive even number"),
         ({"methods": ("h3",)}, UnknownNameError, "h3"),
         ({"orders": (9,)}, InvalidArgumentError, "order 9"),
         ({"budgets": (0.0,)}, InvalidArgumentError, "budget 0"),
@@ -166,6 +249,8 @@ def test_names_of_runs_tell_them_apart():
     runs = list(replace(SWEEP, seeds=2, budgets=(0.1, 0.25)).runs())
     assert len({run.name for run in runs}) == len(runs) == 32
     assert Run(0, "h2", 4, 0.1).start == Run(0, "h2", 4, 0.25).start
+    assert Run(0, "h2", 4, 0.1234567).name != Run(0, "h2", 4, 0.12345674).name
+    assert Run(0, "h2", 4, 0.05).name == "seed0-h2-order4-budget0.05"
 
 
 SCRIPT = textwrap.dedent(

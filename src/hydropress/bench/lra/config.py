@@ -3,12 +3,16 @@
 import hashlib
 import json
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from typing import Any, Literal, get_args
 
+import torch
+
 from hydropress.errors import InvalidArgumentError
+from hydropress.models.classifier import SequenceClassifier
 from hydropress.reduction.registry import get_method
+from hydropress.training.config import TrainingConfig
 from hydropress.training.recipes import Recipe
 
 Recovery = Literal["finetune", "distill", "match"]
@@ -17,6 +21,7 @@ HIPPO, SCRATCH = "hippo", "scratch"
 """Rows that no reduction makes: SSMs drawn afresh, and the small network trained from nothing."""
 CALIBRATED = "h2"
 """The method that weights its errors by calibration data; all others match means only."""
+METHODS = (CALIBRATED, "balanced", "modal", "last", "aire", HIPPO)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class SweepConfig:
     """
 
     recipe: Recipe
-    methods: tuple[str, ...] = ("h2", "balanced", "modal", "last", "aire", "hippo")
+    methods: tuple[str, ...] = METHODS
     orders: tuple[int, ...] = (32, 16, 8, 4, 2)
     seeds: int = 3
     budgets: tuple[float, ...] = (0.1,)
@@ -58,12 +63,21 @@ class SweepConfig:
         for method in self.methods:
             if method not in (HIPPO, SCRATCH):
                 get_method(method)
+        for name in ("methods", "orders", "budgets"):
+            entries = [str(entry) for entry in getattr(self, name)]
+            if len(set(entries)) < len(entries):
+                raise InvalidArgumentError(
+                    f"{name} {', '.join(entries)}; required: each once; remove what is repeated"
+                )
         largest = self.recipe.model.state_size
         for order in self.orders:
             if not 1 <= order <= largest:
                 raise InvalidArgumentError(
                     f"order {order}; required: from 1 to {largest}, the recipe's state size"
                 )
+            if {HIPPO, SCRATCH} & {*self.methods}:
+                with torch.device("meta"):  # raises where the layer has no such order
+                    SequenceClassifier(replace(self.recipe.model, state_size=order))
         for budget in self.budgets:
             if not 0 < budget <= 1:
                 raise InvalidArgumentError(
@@ -80,9 +94,14 @@ class SweepConfig:
             )
 
     def of_a_run(self) -> dict[str, Any]:
-        """Return what determines the numbers of a run besides its key, ready for JSON."""
+        """Return what determines the numbers of a run besides its key, ready for JSON.
+
+        Settings of the recipe that change no number are those of a default one.
+        """
+        same = {name: getattr(TrainingConfig, name) for name in ("checkpoint_every", "workers")}
+        recipe = replace(self.recipe, seed=0, training=replace(self.recipe.training, **same))
         return {
-            "recipe": self.recipe.to_dict(),
+            "recipe": recipe.to_dict(),
             "recovery": self.recovery,
             "calibration": self.calibration,
             "rate": self.rate,
@@ -90,8 +109,7 @@ class SweepConfig:
 
     def digest(self) -> str:
         """Return a short fingerprint of :meth:`of_a_run`."""
-        text = json.dumps(self.of_a_run(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest_of(self.of_a_run())
 
     def runs(self) -> "Generator[Run]":
         """Return all runs, seed by seed, small budgets first."""
@@ -100,6 +118,11 @@ class SweepConfig:
                 for method in self.methods:
                     for order in sorted(self.orders, reverse=True):
                         yield Run(seed, method, order, budget)
+
+
+def digest_of(config: dict[str, Any]) -> str:
+    """Return a short fingerprint of what determines the numbers of a run."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -125,7 +148,7 @@ class Run:
     @property
     def name(self) -> str:
         """Name of the run's files."""
-        return f"{self.start}-budget{self.budget:g}"
+        return f"{self.start}-budget{self.budget:.15g}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the key, ready for JSON."""

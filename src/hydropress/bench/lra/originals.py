@@ -1,6 +1,7 @@
 """The trained models that an experiment starts from, and what they decide."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hydropress.data.sequences import LabelledSequences
 from hydropress.data.tasks import Source, default_cache, find_task
 from hydropress.errors import FileFormatError
 from hydropress.evaluation.metrics import accuracy, predict
+from hydropress.evaluation.outputs import RUN
 from hydropress.evaluation.records import read_json
 from hydropress.models.checkpoint import load
 from hydropress.models.classifier import SequenceClassifier
@@ -40,6 +42,12 @@ class Data:
         task = find_task(config.recipe.data)
         source = Source(folder, config.recipe.length, default_cache())
         return Data(task.load("train", source), task.load("test", source))
+
+    @cached_property
+    def digest(self) -> str:
+        """A short fingerprint of both."""
+        tensors = [*self.train.tensors(), *self.test.tensors()]
+        return fingerprint(tensors)[:12]
 
 
 @dataclass(frozen=True)
@@ -78,16 +86,15 @@ def train_original(
         train_recipe(recipe, folder, data_folder, progress=progress)
 
 
-def read_original(
-    config: SweepConfig, seed: int, folder: Path, test: LabelledSequences
-) -> Original:
+def read_original(config: SweepConfig, seed: int, folder: Path, data: Data) -> Original:
     """Read a trained original, and what it decides.
 
     Raises
     ------
     FileFormatError
-        If it was trained by another recipe.
+        If it was trained by another recipe or on other data.
     """
+    test = data.test
     record = read_json(folder / TRAINING)
     wanted = replace(config.recipe, seed=seed).to_dict()
     differing = _differences(record.get("recipe", {}), wanted)
@@ -95,6 +102,12 @@ def read_original(
         raise FileFormatError(
             f"{folder}: trained by another recipe ({', '.join(differing)}); required: that of the "
             "experiment; use its recipe, or train anew in another folder"
+        )
+    trained_on = read_json(folder / RUN).get("data", {}) if (folder / RUN).is_file() else {}
+    if trained_on.get("sha256", "") not in ("", fingerprint(data.train.tensors())):
+        raise FileFormatError(
+            f"{folder}: trained on other data, {trained_on.get('sequences')} sequences; required: "
+            f"the experiment's, {len(data.train)}; give their folder, or train anew in another one"
         )
     model = load(folder / MODEL)
     contents = {"model": fingerprint(model.state_dict().values()), "test": _digest(test)}

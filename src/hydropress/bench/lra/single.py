@@ -52,7 +52,7 @@ def perform(
     test = data.test
     start, before = _start(run, config, original, data, folder / "starts" / run.start)
     steps = max(1, round(run.budget * original.steps))
-    training = _training(run, config, steps)
+    training = training_of(run, config, steps)
     recovered = finetune(
         start,
         data.train,
@@ -75,6 +75,7 @@ def perform(
         "recovery_steps": steps,
         "training_steps": original.steps,
         "test_sequences": len(test),
+        "data": data.digest,
         "config": config.digest(),
         "versions": versions(),
     }
@@ -119,11 +120,12 @@ def _start(
     return model, record
 
 
-def _training(run: Run, config: SweepConfig, steps: int) -> TrainingConfig:
+def training_of(run: Run, config: SweepConfig, steps: int) -> TrainingConfig:
     """Return the recovery's settings; those of the recipe for a training from nothing."""
     recipe = config.recipe.training
     if run.method == SCRATCH:
-        return replace(recipe, max_steps=steps)
+        # No patience: the budget decides when it ends, as for all others.
+        return replace(recipe, max_steps=steps, seed=run.seed, patience=None)
     names = ("epochs", "batch_size", "micro_batch", "weight_decay", "pool", "workers")
     return RecoveryConfig(
         **{name: getattr(recipe, name) for name in names},
