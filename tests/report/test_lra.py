@@ -354,3 +354,10 @@ def test_the_page_says_who_spread_the_states_how():
     wanted = "global: H², calibrated; uniform: H², calibrated and Balanced truncation"
     for page in (text(own(render_lra(rows))), " ".join(markdown_tables(rows).split())):
         assert f"Allocation{':' if '##' in page else ''} {wanted}" in page
+
+
+def test_what_has_to_be_said_of_the_data_is_said_once():
+    note = "from JPEG files, slightly lossy"
+    rows = [run("h2", 16, note=note), run("h2", 2, note=note)]
+    for page in (text(own(render_lra(rows))), " ".join(markdown_tables(rows).split())):
+        assert page.count(note) == 1

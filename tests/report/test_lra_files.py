@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
         (json.dumps(run(accuracy_original=None)), "line 3, accuracy_original: received null"),
         (json.dumps(run(ratio=float("nan"))), "line 3, ratio: received nan"),
         (json.dumps(run(versions=[])), "line 3, versions: received []"),
+        (json.dumps(run(note=7)), "line 3, note: received 7; text"),
         (json.dumps(run(task="")), "line 3, task: received ''"),
         (json.dumps(run(accuracy_recovered=0.1)), "line 3: received the run of"),
     ],

@@ -232,8 +232,10 @@ def _making(sweep: Sweep) -> list[tuple[str, str]]:
     shown = [f"{digest} ({runs})" for digest, runs in sorted(configs.items())[:SHOWN_CONFIGS]]
     if len(configs) > SHOWN_CONFIGS:
         shown.append(f"{len(configs) - SHOWN_CONFIGS} more")
+    notes = sorted({row["note"] for row in rows if row.get("note")})
     return [
         ("Recipe", sweep.recipe),
+        *(("Data", note) for note in notes),
         ("Runs", f"{len(rows):,}, {seeds_text(len(seeds))} ({', '.join(map(str, seeds))})"),
         ("Allocation", _allocations(sweep)),
         ("Original", f"trained for {span(row['training_steps'] for row in rows)} steps"),

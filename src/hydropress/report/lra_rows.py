@@ -168,6 +168,8 @@ _FIELDS: tuple[tuple[str, Predicate, tuple[str, ...]], ...] = (
     ),
     ("an object of texts", _is_versions, ("versions",)),
 )
+_OPTIONAL = ("data", "note")
+"""Texts that rows of earlier versions do not have."""
 
 
 def _check_row(row: Any, place: str) -> None:
@@ -179,7 +181,8 @@ def _check_row(row: Any, place: str) -> None:
             f"{place}: received a run without {', '.join(missing)}; every key that hydropress "
             f"bench lra writes is required. {REMEDY}"
         )
-    for required, test, keys in _FIELDS:
+    optional = ("text", _is_text, tuple(key for key in _OPTIONAL if key in row))
+    for required, test, keys in (*_FIELDS, optional):
         for key in keys:
             if not test(row[key]):
                 raise FileFormatError(

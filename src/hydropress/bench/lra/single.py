@@ -63,6 +63,7 @@ def perform(
         stop=stop,
     ).model
     decisions = predict(recovered, test)
+    note = getattr(test, "note", "")
     return {
         "task": config.recipe.data,
         "recipe": config.recipe.name,
@@ -76,6 +77,7 @@ def perform(
         "training_steps": original.steps,
         "test_sequences": len(test),
         "data": data.digest,
+        **({"note": note} if note else {}),
         "config": config.digest(),
         "versions": versions(),
     }
