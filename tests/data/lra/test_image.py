@@ -115,17 +115,20 @@ def test_a_balanced_part_is_held_out(tmp_path):
 
 
 def test_a_cache_is_read_until_the_data_are_others(tmp_path):
-    write_binary(tmp_path)
+    write_binary(tmp_path / "one")
     cache = tmp_path / "cache"
-    first = load_image("test", tmp_path, cache=cache)
-    path = tmp_path / "cifar-10-batches-bin" / "test_batch.bin"
-    content = path.read_bytes()
-    path.write_bytes(bytes(len(content)))
-    again = load_image("test", tmp_path, cache=cache)
+    first = load_image("test", tmp_path / "one", cache=cache)
+    written = (cache / "image_test.safetensors").stat().st_mtime_ns
+    again = load_image("test", tmp_path / "one", cache=cache)
     assert torch.equal(again.images, first.images)
     assert torch.equal(again.labels, first.labels)
-    path.write_bytes(content[:3073])
-    assert len(load_image("test", tmp_path, cache=cache)) == 1
+    assert (cache / "image_test.safetensors").stat().st_mtime_ns == written
+    # Another folder, whose files have the same names and sizes.
+    path = write_binary(tmp_path / "two") / "cifar-10-batches-bin" / "test_batch.bin"
+    path.write_bytes(bytes(path.stat().st_size))
+    other = load_image("test", tmp_path / "two", cache=cache)
+    assert int(other.images.max()) == 0
+    assert int(other.labels.max()) == 0
     assert [entry.name for entry in cache.iterdir()] == ["image_test.safetensors"]
 
 

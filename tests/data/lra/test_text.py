@@ -105,11 +105,14 @@ def test_a_cache_is_read_until_the_data_are_others(tmp_path):
     write_reviews(tmp_path, 2)
     cache = tmp_path / "cache"
     first = decoded(load_text("train", tmp_path, cache=cache, validation=0))
-    path = tmp_path / "aclImdb" / "train" / "neg" / "0_3.txt"
-    path.write_bytes(b"x" * len(path.read_bytes()))
+    written = (cache / "text_train.safetensors").stat().st_mtime_ns
     assert decoded(load_text("train", tmp_path, cache=cache, validation=0)) == first
     held_out = load_text("val", tmp_path, cache=cache, validation=2)
     assert set(decoded(held_out)) < set(first)
+    assert (cache / "text_train.safetensors").stat().st_mtime_ns == written
+    path = tmp_path / "aclImdb" / "train" / "neg" / "0_3.txt"
+    path.write_bytes(b"x" * len(path.read_bytes()))
+    assert set(decoded(load_text("train", tmp_path, cache=cache, validation=0))[0]) == {"x"}
     path.write_bytes(b"yyyyy")
     assert decoded(load_text("train", tmp_path, cache=cache, validation=0))[0] == "yyyyy"
     shorter = load_text("train", tmp_path, cache=cache, validation=0, max_length=3)

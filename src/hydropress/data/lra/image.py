@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hydropress.data.cache import cached_tensors
 from hydropress.data.images import ImageSequences
 from hydropress.data.lra.cifar10 import Bytes, StoredImages, find_cifar10
-from hydropress.data.lra.files import cache_file, extent
+from hydropress.data.lra.files import cached_files
 from hydropress.data.lra.splits import Split, part, stored_split
 
 # Of the grey training images, as published S4 models are trained with.
@@ -47,8 +46,8 @@ def load_image(
         beside any number.  The images are there in another order, so that other ones are held
         out.
     cache
-        Folder for a file of the grey images, read instead while the number of files and of their
-        bytes is the same.  None: nothing is kept.
+        Folder for a file of the grey images, read instead while the files are the same, as
+        :func:`~hydropress.data.lra.files.files_digest` tells.  None: nothing is kept.
     validation
         How many training images to hold out, as many of each class; with 0 all are for training.
     seed
@@ -65,9 +64,11 @@ def load_image(
     """
     source = stored_split(split)
     stored = find_cifar10(folder, source)
-    tensors = cached_tensors(
-        cache_file(cache, f"image_{source}"),
-        {"layout": stored.layout, **extent(stored.files), "version": 1},
+    tensors = cached_files(
+        cache,
+        f"image_{source}",
+        stored.files,
+        {"layout": stored.layout, "version": 2},
         lambda: _tensors(stored),
     )
     data = ImageSequences(tensors["images"], tensors["labels"], MEAN, DEVIATION)

@@ -10,7 +10,6 @@ References
 [nangia2018listops] for the task, [tay2021lra] for its long form.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hydropress.data.cache import cached_tensors
+from hydropress.data.lra.files import cached_files
 from hydropress.data.lra.listops_generator import COUNTS, HEADER, split_expressions
 from hydropress.data.lra.listops_notation import END, OPERATORS, TOKENS, evaluate
 from hydropress.data.lra.splits import Split
@@ -99,13 +99,8 @@ def load_listops(
         )
     else:
         path = _find(folder, f"basic_{split}.tsv")
-        if cache is not None:
-            with path.open("rb") as file:
-                description["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-        tensors = cached_tensors(
-            None if cache is None else cache / f"listops_{split}_files.safetensors",
-            description,
-            lambda: _read(path),
+        tensors = cached_files(
+            cache, f"listops_{split}_files", [path], description, lambda: _read(path)
         )
     lengths = tensors["lengths"]
     return TokenSequences(

@@ -10,9 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hydropress.data.cache import cached_tensors
 from hydropress.data.lra.byte_tokens import NUM_TOKENS, ByteTexts
-from hydropress.data.lra.files import cache_file, extent, find_folder, require_files
+from hydropress.data.lra.files import cached_files, find_folder, require_files
 from hydropress.data.lra.splits import Split, check_split
 from hydropress.data.sequences import TokenPairs, TokenSequences
 from hydropress.errors import DataNotFoundError, FileFormatError
@@ -43,7 +42,7 @@ def load_retrieval(
     folder
         The three files' own, ``lra_release``, or the folder that holds it.
     cache
-        Folder for a file of the tokens, read instead while the pairs' file has the same size.
+        Folder for a file of the tokens, read instead while the pairs' file has the same contents.
         None: nothing is kept.
     max_length
         Longer texts are cut to so many bytes.
@@ -66,9 +65,11 @@ def load_retrieval(
     if found is None:
         raise DataNotFoundError(f"{folder} holds no pairs of papers; required: {_SOURCE}")
     [path] = require_files([found / f"new_aan_pairs.{_STORED[split]}.tsv"], _SOURCE)
-    tensors = cached_tensors(
-        cache_file(cache, f"retrieval_{split}"),
-        {"max_length": max_length, **extent([path]), "version": 1},
+    tensors = cached_files(
+        cache,
+        f"retrieval_{split}",
+        [path],
+        {"max_length": max_length, "version": 2},
         lambda: _read(path, texts),
     )
     tokens, labels, starts, lengths = (

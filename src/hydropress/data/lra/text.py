@@ -13,9 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hydropress.data.cache import cached_tensors
 from hydropress.data.lra.byte_tokens import NUM_TOKENS, ByteTexts
-from hydropress.data.lra.files import cache_file, extent, find_folder, optional_library
+from hydropress.data.lra.files import cached_files, find_folder, optional_library
 from hydropress.data.lra.splits import Split, part, stored_split
 from hydropress.data.sequences import TokenSequences
 from hydropress.errors import DataNotFoundError, FileFormatError
@@ -57,8 +56,8 @@ def load_text(
         ``label`` that the library ``datasets`` wrote with ``save_to_disk``.  The two have their
         reviews in different order, so that other ones are held out.
     cache
-        Folder for a file of the tokens, read instead while the number of reviews and of their
-        bytes is the same.  None: nothing is kept.
+        Folder for a file of the tokens, read instead while the files are the same, as
+        :func:`~hydropress.data.lra.files.files_digest` tells.  None: nothing is kept.
     max_length
         Longer reviews are cut to so many bytes.
     validation
@@ -83,9 +82,11 @@ def load_text(
     else:
         files = _review_files(folder, source)
         reviews, layout = _read(files), "aclImdb"
-    tensors = cached_tensors(
-        cache_file(cache, f"text_{source}"),
-        {"max_length": max_length, "layout": layout, **extent(files), "version": 1},
+    tensors = cached_files(
+        cache,
+        f"text_{source}",
+        files,
+        {"max_length": max_length, "layout": layout, "version": 2},
         lambda: _tensors(texts, reviews),
     )
     data = TokenSequences(**tensors)
