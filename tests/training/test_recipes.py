@@ -159,6 +159,13 @@ def test_every_recipe_of_the_package_is_one():
             assert recipe.model.channels < large.channels
 
 
+def test_a_recipe_may_train_on_series():
+    recipe = parse_recipe({"data": "ucr:JapaneseVowels"}, name="a", source="a")
+    assert (recipe.model.num_inputs, recipe.model.num_classes) == (12, 9)
+    with pytest.raises(FileFormatError, match="ucr:ACSF1, ucr:ArrowHead"):
+        parse_recipe({"data": "ucr:Vowels"}, name="a", source="a")
+
+
 def test_layers_are_compared_with_as_many_ssm_parameters():
     names = (
         "sequential-fashion-mnist",

@@ -1,8 +1,12 @@
-"""The classification tasks that recipes name: Long Range Arena, and sequential Fashion-MNIST."""
+"""The classification tasks that recipes name.
+
+Long Range Arena, sequential Fashion-MNIST, and the series of the UCR and UEA archives.
+"""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +20,7 @@ from hydropress.data.lra.splits import Split
 from hydropress.data.lra.text import NUM_TOKENS as BYTE_TOKENS
 from hydropress.data.lra.text import load_text
 from hydropress.data.sequences import LabelledSequences
+from hydropress.data.ucr import SERIES, Problem, load_series
 from hydropress.errors import DataNotFoundError, InvalidArgumentError, UnknownNameError
 
 
@@ -51,7 +56,7 @@ class Task:
     num_classes, num_inputs, num_tokens, pairs
         As in :class:`~hydropress.models.classifier.ClassifierConfig`.
     length
-        Longest sequence; None if all are of one length.
+        Longest sequence; None if none is cut.
     has_validation
         Whether there is a ``val`` split; without one there is no choice to make on it.
     """
@@ -75,12 +80,12 @@ class Task:
         FileFormatError
             If they are not what they should be.
         InvalidArgumentError
-            If there is no such split, or a length is given where all sequences have one.
+            If there is no such split, or a length is given where no sequence is cut.
         """
         if self.length is None and source.length is not None:
             raise InvalidArgumentError(
-                f"length {source.length} for {self.title}; required: none, its sequences are all "
-                "of one length; leave it out"
+                f"length {source.length} for {self.title}; required: none, its sequences are "
+                "taken as long as they are; leave it out"
             )
         length = self.length if source.length is None else source.length
         return self.loader(split, replace(source, length=length))
@@ -104,6 +109,25 @@ def _fashion_mnist(split: Split, source: Source) -> LabelledSequences:
     if split == "val":
         raise InvalidArgumentError("split 'val' of Fashion-MNIST; required: 'train' or 'test'")
     return load_full(split, DEFAULT_FOLDER if source.folder is None else source.folder)
+
+
+def _series(split: Split, source: Source, name: str) -> LabelledSequences:
+    if source.folder is not None:
+        raise InvalidArgumentError(
+            f"folder {str(source.folder)!r} for the series {name}; required: none, they come with "
+            "aeon; leave it out"
+        )
+    return load_series(name, split)
+
+
+def _series_task(name: str, problem: Problem) -> Task:
+    return Task(
+        f"{name} (UCR/UEA)",
+        partial(_series, name=name),
+        problem.num_classes,
+        num_inputs=problem.num_channels,
+        has_validation=False,
+    )
 
 
 def _listops(split: Split, source: Source) -> LabelledSequences:
@@ -144,7 +168,9 @@ TASKS: dict[str, Task] = {
     "image": Task("Image (grey CIFAR-10)", _image, num_classes=10),
     "pathfinder": Task("Pathfinder", lambda split, source: _pathfinder(split, source, 32), 2),
     "path-x": Task("Path-X", lambda split, source: _pathfinder(split, source, 128), 2),
+    **{f"ucr:{name}": _series_task(name, problem) for name, problem in SERIES.items()},
 }
+"""By their names in recipes and commands."""
 
 
 def find_task(name: str) -> Task:
