@@ -29,11 +29,13 @@ CLASSES = (
 """Names of the classes 0 to 9."""
 
 _BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
-_SOURCE = (
-    "CIFAR-10; download the archive cifar-10-binary.tar.gz or cifar-10-python.tar.gz, unpack it "
-    "and pass the folder that holds cifar-10-batches-bin or cifar-10-batches-py, or that of the "
-    "images as cifar10/{train,test}/<class>/<nnnn>.jpg"
+SOURCE = (
+    "CIFAR-10; download cifar-10-binary.tar.gz or cifar-10-python.tar.gz from "
+    "https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and pass the folder that holds "
+    "cifar-10-batches-bin or cifar-10-batches-py, or that of the images as "
+    "cifar10/{train,test}/<class>/<nnnn>.jpg"
 )
+"""What to download, and where to put it."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,16 @@ def find_cifar10(folder: Path, source: Literal["train", "test"]) -> StoredImages
         names = [f"{name}{suffix}" for name in _BATCHES[source]]
         found = find_folder(folder, [below], names)
         if found is not None:
-            files = require_files([found / name for name in names], _SOURCE)
+            files = require_files([found / name for name in names], SOURCE)
             return StoredImages(layout, files, read)
     found = find_folder(folder, ["cifar10"], [f"{source}/{name}" for name in CLASSES])
     if found is None:
-        raise DataNotFoundError(f"{folder} holds no images of CIFAR-10; required: {_SOURCE}")
+        raise DataNotFoundError(f"{folder} holds no images of CIFAR-10; required: {SOURCE}")
     files: list[Path] = []
     for name in CLASSES:
         images = sorted((found / source / name).glob("*.jpg"), key=lambda path: path.name)
         if not images:
-            raise DataNotFoundError(f"{found / source / name} holds no images; required: {_SOURCE}")
+            raise DataNotFoundError(f"{found / source / name} holds no images; required: {SOURCE}")
         files += images
     return StoredImages("jpeg", files, read_jpeg)
 

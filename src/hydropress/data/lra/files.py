@@ -12,6 +12,11 @@ from torch import Tensor
 from hydropress.data.cache import cached_tensors
 from hydropress.errors import DataNotFoundError, MissingLibraryError
 
+DOWNLOAD = (
+    "download https://storage.googleapis.com/long-range-arena/lra_release.gz, the release of "
+    "https://github.com/google-research/long-range-arena, unpack it with 'tar -xf lra_release.gz'"
+)
+"""How to get the files of the benchmark itself."""
 FEW = 32
 """So many files are told by their contents, more by what can be known without reading them."""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hydropress.data.images import ImageSequences
-from hydropress.data.lra.files import cached_files, optional_library
+from hydropress.data.lra.files import DOWNLOAD, cached_files, optional_library
 from hydropress.data.lra.splits import Split, check_split
 from hydropress.errors import (
     DataNotFoundError,
@@ -114,11 +114,17 @@ def _find_images(folder: Path, resolution: int, contour_length: int) -> Path:
         if (candidate / "metadata").is_dir():
             return candidate
     raise DataNotFoundError(
-        f"{folder} holds no {name}/{subset}/metadata; required: the files of the Long Range "
-        "Arena; download storage.googleapis.com/long-range-arena/lra_release.gz, unpack it with "
-        f"'tar -xf lra_release.gz -C {folder}' so that "
-        f"there is {folder / _PARENTS[-1] / name}, or write images of our own with "
-        "write_pathfinder"
+        f"{folder} holds no {name}/{subset}/metadata; required: "
+        f"{source_of(resolution, contour_length)}"
+    )
+
+
+def source_of(resolution: int, contour_length: int = HARD) -> str:
+    """Say what to download, and where to put it."""
+    return (
+        f"the images of Long Range Arena; {DOWNLOAD} and pass the folder lra_release, where "
+        f"lra_release/pathfinder{resolution}/{subset_folder(contour_length)} is, or one that "
+        "write_pathfinder wrote images of our own to"
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hydropress.data.lra.byte_tokens import NUM_TOKENS, ByteTexts
-from hydropress.data.lra.files import cached_files, find_folder, require_files
+from hydropress.data.lra.files import DOWNLOAD, cached_files, find_folder, require_files
 from hydropress.data.lra.splits import Split, check_split
 from hydropress.data.sequences import TokenPairs, TokenSequences
 from hydropress.errors import DataNotFoundError, FileFormatError
@@ -23,10 +23,11 @@ MAX_LENGTH = 4000
 
 _STORED: dict[Split, str] = {"train": "train", "val": "eval", "test": "test"}
 _BELOW = ["tsv_data", "lra_release/tsv_data", "lra_release/lra_release/tsv_data"]
-_SOURCE = (
-    "the pairs of Long Range Arena; download its archive lra_release.gz, unpack it (tar xf) and "
-    "pass the folder lra_release, where lra_release/tsv_data/new_aan_pairs.{train,eval,test}.tsv is"
+SOURCE = (
+    f"the pairs of Long Range Arena; {DOWNLOAD} and pass the folder lra_release, where "
+    "lra_release/tsv_data/new_aan_pairs.{train,eval,test}.tsv is"
 )
+"""What to download, and where to put it."""
 _FIELDS = ("label", "id1", "id2", "text1", "text2")
 
 
@@ -63,8 +64,8 @@ def load_retrieval(
     names = [f"new_aan_pairs.{stored}.tsv" for stored in _STORED.values()]
     found = find_folder(folder, _BELOW, names)
     if found is None:
-        raise DataNotFoundError(f"{folder} holds no pairs of papers; required: {_SOURCE}")
-    [path] = require_files([found / f"new_aan_pairs.{_STORED[split]}.tsv"], _SOURCE)
+        raise DataNotFoundError(f"{folder} holds no pairs of papers; required: {SOURCE}")
+    [path] = require_files([found / f"new_aan_pairs.{_STORED[split]}.tsv"], SOURCE)
     tensors = cached_files(
         cache,
         f"retrieval_{split}",
@@ -91,7 +92,7 @@ def _read(path: Path, texts: ByteTexts) -> dict[str, Tensor]:
             labels.append(label)
             places.append([texts.add(text) for text in pair])
     if not labels:
-        raise FileFormatError(f"{path}: an empty file; required: {_SOURCE}")
+        raise FileFormatError(f"{path}: an empty file; required: {SOURCE}")
     starts, lengths = torch.tensor(places, dtype=torch.int64).permute(2, 1, 0)
     return {
         "tokens": texts.tokens(),

@@ -29,11 +29,13 @@ VALIDATION = 2500
 _LABELS = {"neg": 0, "pos": 1}
 _REVIEW = re.compile(r"(\d+)_\d+\.txt")
 _SAVED = "dataset_dict.json"
-_SOURCE = (
-    "the Large Movie Review Dataset; download the archive aclImdb_v1.tar.gz, unpack it and pass "
-    "the folder that holds aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt, or one that the "
-    "library datasets wrote with save_to_disk of its data set imdb"
+SOURCE = (
+    "the Large Movie Review Dataset; download aclImdb_v1.tar.gz from "
+    "https://ai.stanford.edu/~amaas/data/sentiment/, unpack it and pass the folder that holds "
+    "aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt, or one that the library datasets wrote with "
+    "save_to_disk of its data set imdb"
 )
+"""What to download, and where to put it."""
 
 
 def load_text(
@@ -104,12 +106,12 @@ def _review_files(folder: Path, source: Literal["train", "test"]) -> list[Path]:
     places = [f"{source}/{label}" for label in _LABELS]
     found = find_folder(folder, ["aclImdb"], places)
     if found is None:
-        raise DataNotFoundError(f"{folder} holds no reviews; required: {_SOURCE}")
+        raise DataNotFoundError(f"{folder} holds no reviews; required: {SOURCE}")
     files: list[Path] = []
     for place in places:
         reviews = sorted((found / place).glob("*.txt"), key=_number)
         if not reviews:
-            raise DataNotFoundError(f"{found / place} holds no reviews; required: {_SOURCE}")
+            raise DataNotFoundError(f"{found / place} holds no reviews; required: {SOURCE}")
         files += reviews
     return files
 
