@@ -41,10 +41,11 @@ def load_image(
     split
         ``val`` is held out of the training images, ``train`` is the rest.
     folder
-        ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, or a folder that holds one of them;
-        or images as ``cifar10/{train,test}/<class>/<nnnn>.jpg``.  JPEG is slightly lossy: say so
-        beside any number.  The images are there in another order, so that other ones are held
-        out.
+        ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, or a folder that holds one of them; a
+        ``DatasetDict`` of columns ``img`` and ``label`` that the library ``datasets`` wrote with
+        ``save_to_disk``; or images as ``cifar10/{train,test}/<class>/<nnnn>.jpg``.  JPEG is
+        slightly lossy: say so beside any number.  The images are there in another order, so that
+        other ones are held out.
     cache
         Folder for a file of the grey images, read instead while the files are the same, as
         :func:`~hydropress.data.lra.files.files_digest` tells.  None: nothing is kept.
@@ -60,7 +61,8 @@ def load_image(
     FileFormatError
         If a file is damaged, or a Python batch is more than plain values: none is run.
     MissingLibraryError
-        If the images are JPEG files and Pillow is not installed.
+        If the images are JPEG or PNG files and Pillow is not installed, or if ``datasets`` wrote
+        them and is not.
     """
     source = stored_split(split)
     stored = find_cifar10(folder, source)
@@ -85,8 +87,7 @@ def grey(images: Bytes) -> Bytes:
 def _tensors(stored: StoredImages) -> dict[str, Tensor]:
     images: list[Bytes] = []
     labels: list[Bytes] = []
-    for path in stored.files:
-        some, their_labels = stored.read(path)
+    for some, their_labels in stored.read():
         images.append(grey(some))
         labels.append(their_labels)
     return {
