@@ -179,6 +179,9 @@ def test_jpeg_files(tmp_path):
         assert (image.double() - level).abs().max() < 2  # what JPEG loses of one colour
     train = load_image("train", tmp_path / "cifar10", validation=10)
     assert train.labels.tolist() == list(range(10))
+    assert "lossy" in data.note
+    assert train[:3].note == data.note
+    assert load_image("test", write_binary(tmp_path / "binary")).note == ""
 
 
 def test_jpeg_pixels_are_where_they_were(tmp_path):

@@ -17,6 +17,8 @@ from hydropress.data.lra.splits import Split, part, stored_split
 
 # Of the grey training images, as published S4 models are trained with.
 MEAN, DEVIATION = 122.6 / 255, 61.0 / 255
+LOSSY = "CIFAR-10 in JPEG files, which are slightly lossy"
+"""The note of images in such files."""
 VALIDATION = 5000
 """How many training images are held out."""
 
@@ -44,8 +46,8 @@ def load_image(
         ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, or a folder that holds one of them; a
         ``DatasetDict`` of columns ``img`` and ``label`` that the library ``datasets`` wrote with
         ``save_to_disk``; or images as ``cifar10/{train,test}/<class>/<nnnn>.jpg``.  JPEG is
-        slightly lossy: say so beside any number.  The images are there in another order, so that
-        other ones are held out.
+        slightly lossy, and the ``note`` of the data says so: repeat it beside any number.  The
+        images are there in another order, so that other ones are held out.
     cache
         Folder for a file of the grey images, read instead while the files are the same, as
         :func:`~hydropress.data.lra.files.files_digest` tells.  None: nothing is kept.
@@ -73,7 +75,8 @@ def load_image(
         {"layout": stored.layout, "version": 2},
         lambda: _tensors(stored),
     )
-    data = ImageSequences(tensors["images"], tensors["labels"], MEAN, DEVIATION)
+    note = LOSSY if stored.layout == "jpeg" else ""
+    data = ImageSequences(tensors["images"], tensors["labels"], MEAN, DEVIATION, note)
     return data[part(split, data.labels, validation, seed)]
 
 
