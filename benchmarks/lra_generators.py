@@ -3,6 +3,7 @@
 ListOps at its full size, 2,000 images each of Pathfinder and Path-X.
 
     python benchmarks/lra_generators.py --threads 1
+    python benchmarks/render_lra_generators.py           # the same as docs/lra_generators.md
 """
 
 import argparse

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from hydropress.data.tasks import TASKS
 from hydropress.models.adapters import registry
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -24,3 +25,18 @@ def test_every_adapter_is_in_the_table():
     listed = set(re.findall(r"^\| `([\w-]+)` \|", text, re.MULTILINE))
     assert names - listed <= {"resonator"}
     assert listed <= names
+
+
+def test_every_task_is_in_the_table_of_data():
+    text = (DOCS / "data.md").read_text(encoding="utf-8")
+    rows = "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
+    assert re.findall(r"`([^`]+)`", rows) == list(TASKS)
+    # What a task without its folder names is what the page names.
+    for task in TASKS.values():
+        assert all(address.rstrip(",") in text for address in re.findall(r"https\S+", task.needs))
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([\w./-]+)\)", page.read_text(encoding="utf-8")):
+            assert (DOCS / target).exists(), (page, target)

@@ -16,6 +16,7 @@ from hydropress.evaluation.evaluate import evaluate
 from hydropress.evaluation.metrics import largest_order
 from hydropress.models.checkpoint import load, save
 from hydropress.reduction.registry import method_names
+from series import provide_series, vowels
 from tiny import tiny_model, write_idx_folder
 
 RECIPE = """
@@ -186,6 +187,22 @@ def test_finetune(place):
     assert run_json("evaluate", "tuned", "--data", "more")["accuracy"] == result["test_accuracy"]
     assert "holds another run" in refused(*command, "--learning-rate", "0.002")
     assert "at most one" in refused(*command, "--epochs", "1")
+
+
+def test_series_of_several_lengths_from_training_to_a_smaller_model(place, monkeypatch):
+    provide_series(monkeypatch, "JapaneseVowels", vowels(72, 0), vowels(18, 1))
+    (place / "vowels.yaml").write_text(f"data: ucr:JapaneseVowels{RECIPE}")
+    run("train", "vowels.yaml", "--out", "trained")
+    config = load(place / "trained" / "model").config
+    assert (config.num_inputs, config.num_classes) == (12, 9)
+    data = ("--data", "ucr:JapaneseVowels")
+    assert run_json("evaluate", "trained/model", *data)["samples"] == 18
+    calibrated = ("--calibration", "ucr:JapaneseVowels", "--samples", "8")
+    smaller = ("--method", "balanced", "--order", "4")
+    run("compress", "trained/model", "--out", "small", *calibrated, *smaller)
+    run("finetune", "small", "--out", "tuned", "--epochs", "1", *data)
+    assert largest_order(load(place / "tuned" / "model")) <= 8
+    assert "leave it out" in refused("train", "vowels.yaml", "--out", "no", "--data", "data")
 
 
 def test_seed_of_training_overrides_the_recipe(place):

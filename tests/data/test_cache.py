@@ -1,5 +1,7 @@
 """Cached tensors: built once, rebuilt for another description, refused when damaged."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -47,6 +49,23 @@ def test_a_building_that_fails_leaves_no_file(tmp_path):
     with pytest.raises(RuntimeError):
         cached_tensors(tmp_path / "data.safetensors", {}, fail)
     assert not list(tmp_path.iterdir())
+
+
+def test_processes_may_write_the_same_file_at_the_same_time(tmp_path, monkeypatch):
+    build, path, write = Builder(), tmp_path / "data.safetensors", Path.write_bytes
+
+    def and_another_process_writes_all_of_it(temporary, content):
+        done = write(temporary, content)
+        monkeypatch.setattr(Path, "write_bytes", write)
+        cached_tensors(path, {}, build)
+        return done
+
+    monkeypatch.setattr(Path, "write_bytes", and_another_process_writes_all_of_it)
+    cached_tensors(path, {}, build)
+    assert build.calls == 2
+    assert torch.equal(cached_tensors(path, {}, build)["b"], torch.tensor([1.5]))
+    assert build.calls == 2
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.safetensors"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed"])

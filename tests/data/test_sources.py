@@ -90,9 +90,9 @@ def test_what_is_no_source_lists_what_there_is(source):
         open_data(source, "train")
 
 
-@pytest.mark.parametrize("source", ["fashion-mnist@100", "image@100:cifar10"])
-def test_a_length_where_all_have_one_is_refused(source):
-    with pytest.raises(InvalidArgumentError, match="all of one length"):
+@pytest.mark.parametrize("source", ["fashion-mnist@100", "image@100:cifar10", "ucr:ACSF1@100"])
+def test_a_length_where_no_sequence_is_cut_is_refused(source):
+    with pytest.raises(InvalidArgumentError, match="as long as they are"):
         open_data(source, "test")
 
 

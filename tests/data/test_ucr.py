@@ -1,7 +1,7 @@
 """Series of the UCR and UEA archives, through a stand-in for the library that loads them."""
 
 import sys
-from types import ModuleType
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,20 +14,12 @@ from hydropress.errors import (
     MissingLibraryError,
     UnknownNameError,
 )
+from series import provide_series
 
 
 @pytest.fixture
 def provide(monkeypatch):
-    """Let ``aeon.datasets`` offer one loader, as the real one calls it and returns its data."""
-
-    def install(name, train, test):
-        parts = {"train": train, "test": test}
-        datasets = ModuleType("aeon.datasets")
-        setattr(datasets, SERIES[name], lambda split="both": parts[split])
-        monkeypatch.setitem(sys.modules, "aeon", ModuleType("aeon"))
-        monkeypatch.setitem(sys.modules, "aeon.datasets", datasets)
-
-    return install
+    return partial(provide_series, monkeypatch)
 
 
 def equal_lengths(count, seed):
@@ -90,7 +82,7 @@ def test_unknown_names_list_what_there_is():
     with pytest.raises(UnknownNameError, match=r"'acsf1'.*ACSF1.*OSULeaf"):
         load_series("acsf1", "train")
     with pytest.raises(InvalidArgumentError, match="train or test"):
-        load_series("ACSF1", "val")  # pyright: ignore[reportArgumentType]
+        load_series("ACSF1", "val")
 
 
 def test_a_missing_library_names_the_extra(provide, monkeypatch):
@@ -116,3 +108,11 @@ def test_data_that_do_not_fit_together_are_refused(provide, series, labels, mess
     provide("ACSF1", (series, np.array(labels)), (series, np.array(labels)))
     with pytest.raises(FileFormatError, match=message):
         load_series("ACSF1", "train")
+
+
+@pytest.mark.parametrize("name", SERIES)
+def test_classes_and_channels_are_those_of_the_library(name):
+    pytest.importorskip("aeon")
+    data, problem = load_series(name, "train"), SERIES[name]
+    assert data.samples.shape[2] == problem.num_channels
+    assert sorted(set(data.labels.tolist())) == list(range(problem.num_classes))

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from hydropress.data.sequences import SampledSequences, TokenPairs, TokenSequences
 from hydropress.errors import InvalidArgumentError
-from hydropress.training.batches import Order, Shares, make_loader
+from hydropress.training.batches import ROUND, Order, Shares, make_loader
 from hydropress.training.config import TrainingConfig
 from tiny import tiny_images
 
@@ -93,3 +94,20 @@ def test_a_pool_has_less_padding_and_the_same_sequences():
     assert {*pooled[0], *pooled[1], *pooled[2], *pooled[3]} == {
         place for batch in mixed[:4] for place in batch
     }
+
+
+def test_what_is_padded_is_the_length():
+    lengths, labels = torch.tensor([7, 29, 12, 70]), torch.tensor([0, 1, 0, 1])
+    tokens = TokenSequences.of([torch.ones(int(n), dtype=torch.uint8) for n in lengths], labels)
+    samples = SampledSequences(torch.randn(4, 70, 5), lengths, labels)
+    config = TrainingConfig(epochs=1, batch_size=4, micro_batch=4)
+    pairs = TokenPairs(tokens, tokens, labels)
+    batches = [
+        next(iter(make_loader(data, Order(4, config, 0, Shares.of(config)))))
+        for data in (tokens, pairs, samples)
+    ]
+    shapes = [tuple(batch.inputs.shape) for batch in batches]
+    assert shapes == [(4, 2 * ROUND), (4, 2, 2 * ROUND), (4, 2 * ROUND, 5)]
+    longest = batches[2].inputs[batches[2].lengths == 70]
+    assert torch.equal(longest[0, :70], samples.samples[3])
+    assert not bool(longest[0, 70:].any())

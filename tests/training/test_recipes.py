@@ -1,6 +1,7 @@
 """Recipes: what is in them, and what is refused."""
 
 import pytest
+import torch
 import yaml
 
 from hydropress.data.tasks import TASKS
@@ -144,7 +145,8 @@ def test_recovery_is_chosen_by_epochs_or_by_steps():
 
 def test_every_recipe_of_the_package_is_one():
     tasks = ("listops", "text", "retrieval", "image", "pathfinder", "path-x")
-    assert {f"lra-{task}" for task in tasks} <= set(recipe_names())
+    sizes = ("", "-small")
+    assert {f"lra-{task}{size}" for task in tasks for size in sizes} <= set(recipe_names())
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.data in TASKS
@@ -157,6 +159,25 @@ def test_every_recipe_of_the_package_is_one():
         if base != name:
             large = load_recipe(base).model
             assert recipe.model.channels < large.channels
+
+
+def test_a_recipe_may_train_on_series():
+    recipe = parse_recipe({"data": "ucr:JapaneseVowels"}, name="a", source="a")
+    assert (recipe.model.num_inputs, recipe.model.num_classes) == (12, 9)
+    with pytest.raises(FileFormatError, match="ucr:ACSF1, ucr:ArrowHead"):
+        parse_recipe({"data": "ucr:Vowels"}, name="a", source="a")
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.endswith("-small")])
+def test_a_small_recipe_builds_a_model_of_its_task(name):
+    config = load_recipe(name).model
+    model = SequenceClassifier(config).eval()
+    arguments = [torch.rand(3, 20, 1)]
+    if config.num_tokens:
+        shape = (3, 2) if config.pairs else (3,)
+        arguments = [torch.randint(1, config.num_tokens, (*shape, 20)), torch.full(shape, 20)]
+    with torch.no_grad():
+        assert model(*arguments).shape == (3, TASKS[load_recipe(name).data].num_classes)
 
 
 def test_layers_are_compared_with_as_many_ssm_parameters():

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from hydropress.atomic import replacing
 from hydropress.errors import FileFormatError
 
 _DESCRIPTION, _CHECKSUM = "description", "sha256"
@@ -38,7 +39,8 @@ def cached_tensors(
         All that determines the tensors, ready for JSON: a file of another description is built
         anew.
     build
-        Called if there is no such file.  An interruption leaves no file, or the one before.
+        Called if there is no such file.  An interruption leaves no file, or the one before;
+        processes may do the same at the same time.
 
     Raises
     ------
@@ -55,12 +57,8 @@ def cached_tensors(
         path.parent.mkdir(parents=True, exist_ok=True)
         metadata = {_DESCRIPTION: wanted, _CHECKSUM: checksum(tensors)}
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        temporary = path.with_name(path.name + ".tmp")
-        try:
+        with replacing(path) as temporary:
             temporary.write_bytes(serialize(contiguous, metadata=metadata))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     return tensors
 
 

@@ -65,7 +65,8 @@ def load_full(split: Split, folder: Path = DEFAULT_FOLDER) -> ImageSequences:
         if not path.is_file():
             raise DataNotFoundError(
                 f"{path} not found; required: the four original Fashion-MNIST files; install "
-                "Debian's package dataset-fashion-mnist or pass the folder that holds them"
+                "Debian's package dataset-fashion-mnist, or download them from "
+                "https://github.com/zalandoresearch/fashion-mnist and pass their folder"
             )
     images, labels = _read_idx(paths[0], 3), _read_idx(paths[1], 1)
     return _as_sequences(images, labels, str(paths[0]))

@@ -1,6 +1,6 @@
 """Labelled images read as sequences of pixels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,18 +20,21 @@ class ImageSequences:
         int64, shape ``(n,)``.
     mean, deviation
         Grey value statistics of the training images, in units of full scale.
+    note
+        What has to be said beside any number measured on them; empty if nothing.
     """
 
     images: Tensor
     labels: Tensor
     mean: float
     deviation: float
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: slice | Tensor) -> "ImageSequences":
-        return ImageSequences(self.images[index], self.labels[index], self.mean, self.deviation)
+        return replace(self, images=self.images[index], labels=self.labels[index])
 
     def sequences(self) -> Tensor:
         """Return the standardised pixels row by row, float32, shape ``(n, height * width, 1)``."""

@@ -1,5 +1,6 @@
 """Where a command's data come from: the slice in the package, or original files of a task."""
 
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -15,6 +16,8 @@ from hydropress.errors import DataNotFoundError, InvalidArgumentError
 D = TypeVar("D", bound=LabelledSequences)
 
 SLICE = "slice"
+_TASK = re.compile(rf"({'|'.join(map(re.escape, TASKS))})(?:@([^:]*))?(?::(.*))?", re.DOTALL)
+"""A task, its length after '@', its folder after ':'; the name of a task may hold a ':' too."""
 HELD_OUT_SAMPLES = 2000
 """How many training sequences to measure a drop of the accuracy on, if there are so many."""
 CALIBRATION_SAMPLES = 256
@@ -29,7 +32,8 @@ def open_data(source: str | Path, split: Literal["train", "test"]) -> LabelledSe
     source
         ``slice`` for the images shipped with the package; the folder of the four original
         Fashion-MNIST files; or a task of :data:`~hydropress.data.tasks.TASKS` and, where it needs
-        them, its greatest length and its folder: ``listops``, ``text@2048:aclImdb``.
+        them, its greatest length and its folder: ``listops``, ``text@2048:aclImdb``,
+        ``ucr:JapaneseVowels``.
     split
         ``train`` or ``test``.
 
@@ -42,9 +46,9 @@ def open_data(source: str | Path, split: Literal["train", "test"]) -> LabelledSe
     """
     if str(source) == SLICE:
         return load_slice(split)
-    name, _, rest = str(source).partition(":")
-    name, _, length = name.partition("@")
-    if name in TASKS and not Path(source).is_dir():
+    named = _TASK.fullmatch(str(source))
+    if named is not None and not Path(source).is_dir():
+        name, length, rest = named.groups()
         if length and (not length.isdecimal() or int(length) < 1):
             raise InvalidArgumentError(
                 f"data {str(source)!r}; required: a whole number from 1 up after '@'; correct it"

@@ -1,21 +1,29 @@
-"""The classification tasks that recipes name: Long Range Arena, and sequential Fashion-MNIST."""
+"""The classification tasks that recipes name.
+
+Long Range Arena, sequential Fashion-MNIST, and the series of the UCR and UEA archives.
+"""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from hydropress.data.fashion_mnist import DEFAULT_FOLDER, load_full
+from hydropress.data.lra.cifar10 import SOURCE as CIFAR10
 from hydropress.data.lra.image import load_image
 from hydropress.data.lra.listops import NUM_TOKENS as LISTOPS_TOKENS
 from hydropress.data.lra.listops import load_listops
-from hydropress.data.lra.pathfinder import load_pathfinder
+from hydropress.data.lra.pathfinder import load_pathfinder, source_of
+from hydropress.data.lra.retrieval import SOURCE as AAN
 from hydropress.data.lra.retrieval import load_retrieval
 from hydropress.data.lra.splits import Split
 from hydropress.data.lra.text import NUM_TOKENS as BYTE_TOKENS
+from hydropress.data.lra.text import SOURCE as IMDB
 from hydropress.data.lra.text import load_text
 from hydropress.data.sequences import LabelledSequences
+from hydropress.data.ucr import SERIES, Problem, load_series
 from hydropress.errors import DataNotFoundError, InvalidArgumentError, UnknownNameError
 
 
@@ -51,9 +59,11 @@ class Task:
     num_classes, num_inputs, num_tokens, pairs
         As in :class:`~hydropress.models.classifier.ClassifierConfig`.
     length
-        Longest sequence; None if all are of one length.
+        Longest sequence; None if none is cut.
     has_validation
         Whether there is a ``val`` split; without one there is no choice to make on it.
+    needs
+        What to download if no folder is given, and where to put it; empty if none has to be.
     """
 
     title: str
@@ -64,6 +74,7 @@ class Task:
     pairs: bool = False
     length: int | None = None
     has_validation: bool = True
+    needs: str = ""
 
     def load(self, split: Split, source: Source) -> LabelledSequences:
         """Read a split.
@@ -75,12 +86,17 @@ class Task:
         FileFormatError
             If they are not what they should be.
         InvalidArgumentError
-            If there is no such split, or a length is given where all sequences have one.
+            If there is no such split, or a length is given where no sequence is cut.
         """
         if self.length is None and source.length is not None:
             raise InvalidArgumentError(
-                f"length {source.length} for {self.title}; required: none, its sequences are all "
-                "of one length; leave it out"
+                f"length {source.length} for {self.title}; required: none, its sequences are "
+                "taken as long as they are; leave it out"
+            )
+        if self.needs and source.folder is None:
+            raise DataNotFoundError(
+                f"no folder of data given for {self.title}; required: {self.needs}; give it with "
+                "--data, as FOLDER to train and bench lra, as TASK:FOLDER to other commands"
             )
         length = self.length if source.length is None else source.length
         return self.loader(split, replace(source, length=length))
@@ -92,18 +108,29 @@ def default_cache() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "hydropress"
 
 
-def _folder(source: Source, what: str) -> Path:
-    if source.folder is None:
-        raise DataNotFoundError(
-            f"no folder of data given; required: that of {what}; pass it with --data"
-        )
-    return source.folder
-
-
 def _fashion_mnist(split: Split, source: Source) -> LabelledSequences:
     if split == "val":
         raise InvalidArgumentError("split 'val' of Fashion-MNIST; required: 'train' or 'test'")
     return load_full(split, DEFAULT_FOLDER if source.folder is None else source.folder)
+
+
+def _series(split: Split, source: Source, name: str) -> LabelledSequences:
+    if source.folder is not None:
+        raise InvalidArgumentError(
+            f"folder {str(source.folder)!r} for the series {name}; required: none, they come with "
+            "aeon; leave it out"
+        )
+    return load_series(name, split)
+
+
+def _series_task(name: str, problem: Problem) -> Task:
+    return Task(
+        f"{name} (UCR/UEA)",
+        partial(_series, name=name),
+        problem.num_classes,
+        num_inputs=problem.num_channels,
+        has_validation=False,
+    )
 
 
 def _listops(split: Split, source: Source) -> LabelledSequences:
@@ -112,24 +139,30 @@ def _listops(split: Split, source: Source) -> LabelledSequences:
 
 
 def _text(split: Split, source: Source) -> LabelledSequences:
+    assert source.folder is not None
     assert source.length is not None
-    folder = _folder(source, "the Large Movie Review Dataset (aclImdb)")
-    return load_text(split, folder, cache=source.cache, max_length=source.length)
+    return load_text(split, source.folder, cache=source.cache, max_length=source.length)
 
 
 def _retrieval(split: Split, source: Source) -> LabelledSequences:
+    assert source.folder is not None
     assert source.length is not None
-    folder = _folder(source, "the release of Long Range Arena (lra_release)")
-    return load_retrieval(split, folder, cache=source.cache, max_length=source.length)
+    return load_retrieval(split, source.folder, cache=source.cache, max_length=source.length)
 
 
 def _image(split: Split, source: Source) -> LabelledSequences:
-    return load_image(split, _folder(source, "CIFAR-10"), cache=source.cache)
+    assert source.folder is not None
+    return load_image(split, source.folder, cache=source.cache)
 
 
 def _pathfinder(split: Split, source: Source, resolution: Literal[32, 128]) -> LabelledSequences:
-    folder = _folder(source, "the release of Long Range Arena (lra_release)")
-    return load_pathfinder(split, folder, resolution=resolution, cache=source.cache)
+    assert source.folder is not None
+    return load_pathfinder(split, source.folder, resolution=resolution, cache=source.cache)
+
+
+def _pathfinder_task(title: str, resolution: Literal[32, 128]) -> Task:
+    loader = partial(_pathfinder, resolution=resolution)
+    return Task(title, loader, 2, needs=source_of(resolution))
 
 
 TASKS: dict[str, Task] = {
@@ -137,14 +170,22 @@ TASKS: dict[str, Task] = {
         "Sequential Fashion-MNIST", _fashion_mnist, num_classes=10, has_validation=False
     ),
     "listops": Task("ListOps", _listops, 10, num_tokens=LISTOPS_TOKENS, length=2048),
-    "text": Task("Text (IMDb bytes)", _text, 2, num_tokens=BYTE_TOKENS, length=4096),
+    "text": Task("Text (IMDb bytes)", _text, 2, num_tokens=BYTE_TOKENS, length=4096, needs=IMDB),
     "retrieval": Task(
-        "Retrieval (AAN)", _retrieval, 2, num_tokens=BYTE_TOKENS, pairs=True, length=4000
+        "Retrieval (AAN)",
+        _retrieval,
+        2,
+        num_tokens=BYTE_TOKENS,
+        pairs=True,
+        length=4000,
+        needs=AAN,
     ),
-    "image": Task("Image (grey CIFAR-10)", _image, num_classes=10),
-    "pathfinder": Task("Pathfinder", lambda split, source: _pathfinder(split, source, 32), 2),
-    "path-x": Task("Path-X", lambda split, source: _pathfinder(split, source, 128), 2),
+    "image": Task("Image (grey CIFAR-10)", _image, num_classes=10, needs=CIFAR10),
+    "pathfinder": _pathfinder_task("Pathfinder", 32),
+    "path-x": _pathfinder_task("Path-X", 128),
+    **{f"ucr:{name}": _series_task(name, problem) for name, problem in SERIES.items()},
 }
+"""By their names in recipes and commands."""
 
 
 def find_task(name: str) -> Task:

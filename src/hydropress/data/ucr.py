@@ -5,8 +5,9 @@ one, may not be ours: give it an environment of its own if they disagree.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,23 +21,41 @@ from hydropress.errors import (
     UnknownNameError,
 )
 
+
+@dataclass(frozen=True)
+class Problem:
+    """A classification problem of the archives.
+
+    Attributes
+    ----------
+    loader
+        Who loads it in ``aeon.datasets``.
+    num_classes, num_channels
+        Of its series.
+    """
+
+    loader: str
+    num_classes: int
+    num_channels: int = 1
+
+
 SERIES = {
-    "ACSF1": "load_acsf1",
-    "ArrowHead": "load_arrow_head",
-    "BasicMotions": "load_basic_motions",
-    "GunPoint": "load_gunpoint",
-    "ItalyPowerDemand": "load_italy_power_demand",
-    "JapaneseVowels": "load_japanese_vowels",
-    "OSULeaf": "load_osuleaf",
-    "PickupGestureWiimoteZ": "load_pickup_gesture_wiimoteZ",
-    "UnitTest": "load_unit_test",
+    "ACSF1": Problem("load_acsf1", 10),
+    "ArrowHead": Problem("load_arrow_head", 3),
+    "BasicMotions": Problem("load_basic_motions", 4, 6),
+    "GunPoint": Problem("load_gunpoint", 2),
+    "ItalyPowerDemand": Problem("load_italy_power_demand", 2),
+    "JapaneseVowels": Problem("load_japanese_vowels", 9, 12),
+    "OSULeaf": Problem("load_osuleaf", 6),
+    "PickupGestureWiimoteZ": Problem("load_pickup_gesture_wiimoteZ", 10),
+    "UnitTest": Problem("load_unit_test", 2),
 }
-"""Classification problems by the name of the archive, and who loads them in ``aeon.datasets``."""
+"""The problems that come with ``aeon``, by their names in the archive."""
 
 Series = list[NDArray[np.float64]]
 
 
-def load_series(name: str, split: Literal["train", "test"]) -> SampledSequences:
+def load_series(name: str, split: str) -> SampledSequences:
     """Read the series of one problem, every channel standardised.
 
     Parameters
@@ -94,15 +113,16 @@ def load_series(name: str, split: Literal["train", "test"]) -> SampledSequences:
 
 def _loader(name: str) -> Callable[..., Any]:
     remedy = "run 'pip install hydropress[ucr]'"
+    loader = SERIES[name].loader
     try:
-        return getattr(import_module("aeon.datasets"), SERIES[name])
+        return getattr(import_module("aeon.datasets"), loader)
     except ImportError as error:
         raise MissingLibraryError(
             f"aeon is not installed ({error}); required for series of the UCR archive; {remedy}"
         ) from error
     except AttributeError as error:
         raise MissingLibraryError(
-            f"this version of aeon has no {SERIES[name]}; required for {name!r}: versions 1.3 to "
+            f"this version of aeon has no {loader}; required for {name!r}: versions 1.3 to "
             f"1.6 have it; {remedy}, or choose another problem"
         ) from error
 

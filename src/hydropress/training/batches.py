@@ -123,7 +123,10 @@ def _of_a_round_length(batch: Batch) -> Batch:
     """Return a batch whose length is one of few, padded, if its sequences end before."""
     if batch.lengths is None:
         return batch
-    return replace(batch, inputs=functional.pad(batch.inputs, (0, -batch.inputs.shape[-1] % ROUND)))
+    axis = batch.lengths.ndim  # that of the samples, beyond those of the sequences
+    after = (0, 0) * (batch.inputs.ndim - 1 - axis)
+    missing = -batch.inputs.shape[axis] % ROUND
+    return replace(batch, inputs=functional.pad(batch.inputs, (*after, 0, missing)))
 
 
 def unchanged(batch: Any) -> Any:

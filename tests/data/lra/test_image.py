@@ -1,4 +1,4 @@
-"""CIFAR-10 in grey: three layouts of the same images."""
+"""CIFAR-10 in grey: four layouts of the same images."""
 
 import sys
 from pathlib import Path
@@ -18,6 +18,7 @@ from hydropress.errors import (
     InvalidArgumentError,
     MissingLibraryError,
 )
+from saved import pretend_library, pretend_saved
 
 TRAINING: tuple[Split, Split] = ("train", "val")
 WEIGHTS = np.array([0.299, 0.587, 0.114])  # ITU-R 601
@@ -115,17 +116,20 @@ def test_a_balanced_part_is_held_out(tmp_path):
 
 
 def test_a_cache_is_read_until_the_data_are_others(tmp_path):
-    write_binary(tmp_path)
+    write_binary(tmp_path / "one")
     cache = tmp_path / "cache"
-    first = load_image("test", tmp_path, cache=cache)
-    path = tmp_path / "cifar-10-batches-bin" / "test_batch.bin"
-    content = path.read_bytes()
-    path.write_bytes(bytes(len(content)))
-    again = load_image("test", tmp_path, cache=cache)
+    first = load_image("test", tmp_path / "one", cache=cache)
+    written = (cache / "image_test.safetensors").stat().st_mtime_ns
+    again = load_image("test", tmp_path / "one", cache=cache)
     assert torch.equal(again.images, first.images)
     assert torch.equal(again.labels, first.labels)
-    path.write_bytes(content[:3073])
-    assert len(load_image("test", tmp_path, cache=cache)) == 1
+    assert (cache / "image_test.safetensors").stat().st_mtime_ns == written
+    # Another folder, whose files have the same names and sizes.
+    path = write_binary(tmp_path / "two") / "cifar-10-batches-bin" / "test_batch.bin"
+    path.write_bytes(bytes(path.stat().st_size))
+    other = load_image("test", tmp_path / "two", cache=cache)
+    assert int(other.images.max()) == 0
+    assert int(other.labels.max()) == 0
     assert [entry.name for entry in cache.iterdir()] == ["image_test.safetensors"]
 
 
@@ -175,6 +179,9 @@ def test_jpeg_files(tmp_path):
         assert (image.double() - level).abs().max() < 2  # what JPEG loses of one colour
     train = load_image("train", tmp_path / "cifar10", validation=10)
     assert train.labels.tolist() == list(range(10))
+    assert "lossy" in data.note
+    assert train[:3].note == data.note
+    assert load_image("test", write_binary(tmp_path / "binary")).note == ""
 
 
 def test_jpeg_pixels_are_where_they_were(tmp_path):
@@ -211,3 +218,50 @@ def test_broken_jpegs_are_named(tmp_path):
         DataNotFoundError, match=r"test.cat holds no images.*cifar10/\{train,test\}"
     ):
         load_image("test", tmp_path)
+
+
+def in_colour(seed: int):
+    """Return a split as ``datasets`` gives it: decoded images, and labels."""
+    image = pytest.importorskip("PIL.Image")
+    images, labels = random_batch(seed)
+    pixels = (np.ascontiguousarray(one.transpose(1, 2, 0)) for one in images)
+    return {"img": [image.fromarray(one) for one in pixels], "label": [*labels]}
+
+
+def test_what_datasets_saved_is_read(tmp_path, monkeypatch):
+    opened = pretend_library(monkeypatch, {"train": in_colour(1), "test": in_colour(0)})
+    cache = tmp_path / "cache"
+    data = load_image("test", pretend_saved(tmp_path), cache=cache)
+    assert_grey(data, random_batch(0)[0])
+    assert data.labels.tolist() == random_batch(0)[1].tolist()
+    train = load_image("train", tmp_path, validation=10)
+    assert len(train) == 10
+    assert opened == [str(tmp_path)] * 2
+    again = load_image("test", tmp_path, cache=cache)
+    assert torch.equal(again.images, data.images)
+    assert len(opened) == 2
+
+
+@pytest.mark.parametrize("module", ["datasets", "PIL.Image"])
+def test_what_reads_saved_images_is_named_if_it_is_missing(tmp_path, monkeypatch, module):
+    pretend_library(monkeypatch, {"test": {"img": [], "label": []}})
+    monkeypatch.setitem(sys.modules, module, None)
+    extra = "hub" if module == "datasets" else "training"
+    with pytest.raises(MissingLibraryError, match=rf"is not installed.*\[{extra}\]"):
+        load_image("test", pretend_saved(tmp_path))
+
+
+def test_saved_tables_that_are_no_images_are_reported(tmp_path, monkeypatch):
+    pretend_saved(tmp_path)
+    good = in_colour(0)
+    for content, reason in (
+        ({}, "KeyError"),
+        ({"test": {"image": good["img"], "label": good["label"]}}, "columns img and label"),
+        ({"test": {"img": [], "label": []}}, "no rows in test"),
+        ({"test": {"img": good["img"][:2], "label": [0, 10]}}, "row 1 of test .* label 10"),
+        ({"test": {"img": [good["img"][0].resize((8, 8))], "label": [0]}}, r"size \(8, 8\)"),
+        ({"test": {"img": [{"bytes": b""}], "label": [0]}}, "row 0 of test a dict"),
+    ):
+        pretend_library(monkeypatch, content)
+        with pytest.raises(FileFormatError, match=reason):
+            load_image("test", tmp_path)

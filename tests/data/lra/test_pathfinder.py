@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from PIL import Image
 from torch.utils.data import TensorDataset, random_split
 
 from hydropress.data.lra.pathfinder import load_pathfinder
+from hydropress.data.lra.pathfinder_generator import write_pathfinder
+from hydropress.data.lra.pathfinder_geometry import PATHFINDER
 from hydropress.errors import (
     DataNotFoundError,
     FileFormatError,
@@ -81,8 +83,8 @@ def test_the_split_is_that_of_published_s4_models(release):
     parts = random_split(data, [32, 4, 4], generator=generator)
     expected = [[int(part[place][0]) for place in range(len(part))] for part in parts]
     for split, part in zip(SPLITS, expected, strict=True):
-        assert greys(load_pathfinder(split, release.folder, seed=42)) == part
-    assert greys(load_pathfinder("train", release.folder)) != expected[0]
+        assert greys(load_pathfinder(split, release.folder)) == part
+    assert greys(load_pathfinder("train", release.folder, seed=0)) != expected[0]
 
 
 def test_sequences_run_from_minus_one_to_one_row_by_row(release):
@@ -131,7 +133,7 @@ def test_missing_data_say_what_to_download_and_where_to_put_it(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"pathfinder128/curv_contour_length_14") as caught:
         load_pathfinder("train", tmp_path, resolution=128)
     assert "lra_release.gz" in str(caught.value)
-    assert str(tmp_path / "lra_release" / "lra_release" / "pathfinder128") in str(caught.value)
+    assert "pass the folder lra_release, where lra_release/pathfinder128" in str(caught.value)
     (tmp_path / "pathfinder32" / HARD / "metadata").mkdir(parents=True)
     with pytest.raises(DataNotFoundError, match=r"no \.npy file"):
         load_pathfinder("train", tmp_path)
@@ -215,17 +217,31 @@ def test_other_refusals(release, monkeypatch):
         load_pathfinder("train", release.folder)
 
 
-def test_decoded_images_are_kept_until_the_lists_change(release, tmp_path):
+def test_decoded_images_are_kept_until_they_or_their_lists_change(release, tmp_path):
     cache = tmp_path / "cache"
     data = {split: load_pathfinder(split, release.folder, cache=cache) for split in SPLITS}
-    for path in (release.root / "imgs").rglob("*.png"):
-        path.unlink()
+    written = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert len(written) == 3
     for split in SPLITS:
         again = load_pathfinder(split, release.folder, cache=cache)
         assert torch.equal(again.images, data[split].images)
         assert torch.equal(again.labels, data[split].labels)
-    with pytest.raises(DataNotFoundError):  # another split needs the images
-        load_pathfinder("train", release.folder, cache=cache, seed=1)
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == written
+    other = load_pathfinder("train", release.folder, cache=cache, seed=1)
+    assert greys(other) == greys(load_pathfinder("train", release.folder, seed=1))
     release.add(3, 10)
-    with pytest.raises(DataNotFoundError):
+    assert len(load_pathfinder("train", release.folder, cache=cache)) == 40
+    for path in (release.root / "imgs").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(DataNotFoundError, match=r"sample_\d+\.png not found"):
         load_pathfinder("train", release.folder, cache=cache)
+
+
+def test_images_of_another_generator_are_not_taken_for_those_kept(tmp_path):
+    # Their lists say nothing of contrast and distractors, and are the same.
+    cache, other = tmp_path / "cache", replace(PATHFINDER, contrast=0.3, num_distractors=0)
+    write_pathfinder(tmp_path / "one", 20)
+    write_pathfinder(tmp_path / "two", 20, other)
+    load_pathfinder("train", tmp_path / "one", cache=cache)
+    found = load_pathfinder("train", tmp_path / "two", cache=cache)
+    assert torch.equal(found.images, load_pathfinder("train", tmp_path / "two").images)

@@ -87,11 +87,14 @@ def test_the_release_is_found_from_above(tmp_path, place):
 def test_a_cache_is_read_until_the_data_are_others(tmp_path):
     cache, source = tmp_path / "cache", tmp_path / "source"
     first = load_retrieval("train", write_pairs(source), cache=cache)
-    write_pairs(source, train=CONTENT["train"].replace(b"literal", b"LITERAL"))
+    written = (cache / "retrieval_train.safetensors").stat().st_mtime_ns
     again = load_retrieval("train", source, cache=cache)
     assert contents(again.first) == contents(first.first)
     assert contents(again.second) == contents(first.second)
     assert torch.equal(again.labels, first.labels)
+    assert (cache / "retrieval_train.safetensors").stat().st_mtime_ns == written
+    write_pairs(source, train=CONTENT["train"].replace(b"literal", b"LITERAL"))
+    assert b"LITERAL" in contents(load_retrieval("train", source, cache=cache).first)[0]
     assert len(load_retrieval("val", source, cache=cache)) == 1
     write_pairs(source, train=CONTENT["eval"])
     assert len(load_retrieval("train", source, cache=cache)) == 1

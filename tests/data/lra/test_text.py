@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from hydropress.errors import (
     InvalidArgumentError,
     MissingLibraryError,
 )
+from saved import pretend_library, pretend_saved
 
 TRAINING: tuple[Split, Split] = ("train", "val")
 SHARED = "In both splits, as in the original."
@@ -105,11 +105,14 @@ def test_a_cache_is_read_until_the_data_are_others(tmp_path):
     write_reviews(tmp_path, 2)
     cache = tmp_path / "cache"
     first = decoded(load_text("train", tmp_path, cache=cache, validation=0))
-    path = tmp_path / "aclImdb" / "train" / "neg" / "0_3.txt"
-    path.write_bytes(b"x" * len(path.read_bytes()))
+    written = (cache / "text_train.safetensors").stat().st_mtime_ns
     assert decoded(load_text("train", tmp_path, cache=cache, validation=0)) == first
     held_out = load_text("val", tmp_path, cache=cache, validation=2)
     assert set(decoded(held_out)) < set(first)
+    assert (cache / "text_train.safetensors").stat().st_mtime_ns == written
+    path = tmp_path / "aclImdb" / "train" / "neg" / "0_3.txt"
+    path.write_bytes(b"x" * len(path.read_bytes()))
+    assert set(decoded(load_text("train", tmp_path, cache=cache, validation=0))[0]) == {"x"}
     path.write_bytes(b"yyyyy")
     assert decoded(load_text("train", tmp_path, cache=cache, validation=0))[0] == "yyyyy"
     shorter = load_text("train", tmp_path, cache=cache, validation=0, max_length=3)
@@ -143,30 +146,9 @@ SAVED = {
 }
 
 
-def save_to_disk(folder: Path) -> Path:
-    """Write what tells a folder of the library ``datasets``."""
-    (folder / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    for split in SAVED:
-        (folder / split).mkdir()
-        (folder / split / "data-00000-of-00001.arrow").write_bytes(b"arrow")
-    return folder
-
-
-def pretend_library(monkeypatch, content) -> list[str]:
-    opened: list[str] = []
-
-    def load_from_disk(path: str):
-        opened.append(path)
-        return content
-
-    library = SimpleNamespace(load_from_disk=load_from_disk)
-    monkeypatch.setitem(sys.modules, "datasets", library)
-    return opened
-
-
 def test_what_datasets_saved_is_read(tmp_path, monkeypatch):
     opened = pretend_library(monkeypatch, SAVED)
-    train = load_text("train", save_to_disk(tmp_path), validation=0)
+    train = load_text("train", pretend_saved(tmp_path), validation=0)
     assert decoded(train) == ["bon", "mauvais é"]
     assert train.labels.tolist() == [1, 0]
     test = load_text("test", tmp_path)
@@ -178,7 +160,7 @@ def test_what_datasets_saved_is_read(tmp_path, monkeypatch):
 def test_without_datasets_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingLibraryError, match=r"datasets is not installed.*\[hub\]"):
-        load_text("train", save_to_disk(tmp_path))
+        load_text("train", pretend_saved(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +168,7 @@ def test_without_datasets_its_extra_is_named(tmp_path, monkeypatch):
     [
         ({}, "KeyError"),
         ({"test": {"text": ["a"]}}, "columns text and label"),
-        ({"test": {"text": [], "label": []}}, "no reviews in test"),
+        ({"test": {"text": [], "label": []}}, "no rows in test"),
         ({"test": {"text": ["a", ""], "label": [0, 1]}}, "row 1"),
         ({"test": {"text": ["a", "b"], "label": [0, -1]}}, "row 1 .* label -1"),
         ({"test": {"text": [7], "label": [0]}}, "a int"),
@@ -195,4 +177,4 @@ def test_without_datasets_its_extra_is_named(tmp_path, monkeypatch):
 def test_saved_tables_that_are_no_reviews_are_reported(tmp_path, monkeypatch, content, reason):
     pretend_library(monkeypatch, content)
     with pytest.raises(FileFormatError, match=reason):
-        load_text("test", save_to_disk(tmp_path))
+        load_text("test", pretend_saved(tmp_path))

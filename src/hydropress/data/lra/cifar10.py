@@ -1,7 +1,8 @@
-"""CIFAR-10 (Krizhevsky, 2009): 60,000 images of ten classes in colour, in three layouts."""
+"""CIFAR-10 (Krizhevsky, 2009): 60,000 images of ten classes in colour, in four layouts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from hydropress.data.lra.files import find_folder, optional_library, require_files
 from hydropress.data.lra.python_batches import VALUES, read_python_batch
+from hydropress.data.lra.saved import AGAIN, SAVED, saved_columns, saved_files
 from hydropress.errors import DataNotFoundError, FileFormatError
 
 Bytes = NDArray[np.uint8]
@@ -29,11 +31,14 @@ CLASSES = (
 """Names of the classes 0 to 9."""
 
 _BATCHES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}
-_SOURCE = (
-    "CIFAR-10; download the archive cifar-10-binary.tar.gz or cifar-10-python.tar.gz, unpack it "
-    "and pass the folder that holds cifar-10-batches-bin or cifar-10-batches-py, or that of the "
-    "images as cifar10/{train,test}/<class>/<nnnn>.jpg"
+SOURCE = (
+    "CIFAR-10; download cifar-10-binary.tar.gz or cifar-10-python.tar.gz from "
+    "https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and pass the folder that holds "
+    "cifar-10-batches-bin or cifar-10-batches-py, or one that the library datasets wrote with "
+    "save_to_disk of its data set cifar10, or that of images as "
+    "cifar10/{train,test}/<class>/<nnnn>.jpg, slightly lossy"
 )
+"""What to download, and where to put it."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,17 @@ class StoredImages:
     Attributes
     ----------
     layout
-        ``binary``, ``python`` or ``jpeg``.
+        ``binary``, ``python``, ``datasets`` or ``jpeg``.
     files
         All of them.
     read
-        Reads one: images, uint8, shape ``(n, 3, 32, 32)``, and labels, uint8, shape ``(n,)``.
+        Reads them part by part: images, uint8, shape ``(n, 3, 32, 32)``, and labels, uint8, shape
+        ``(n,)``.
     """
 
     layout: str
     files: list[Path]
-    read: Callable[[Path], tuple[Bytes, Bytes]]
+    read: Callable[[], Iterator[tuple[Bytes, Bytes]]]
 
 
 def find_cifar10(folder: Path, source: Literal["train", "test"]) -> StoredImages:
@@ -70,18 +76,21 @@ def find_cifar10(folder: Path, source: Literal["train", "test"]) -> StoredImages
         names = [f"{name}{suffix}" for name in _BATCHES[source]]
         found = find_folder(folder, [below], names)
         if found is not None:
-            files = require_files([found / name for name in names], _SOURCE)
-            return StoredImages(layout, files, read)
+            files = require_files([found / name for name in names], SOURCE)
+            return StoredImages(layout, files, partial(map, read, files))
+    if (folder / SAVED).is_file():
+        files = saved_files(folder, source)
+        return StoredImages("datasets", files, partial(_saved, folder, source))
     found = find_folder(folder, ["cifar10"], [f"{source}/{name}" for name in CLASSES])
     if found is None:
-        raise DataNotFoundError(f"{folder} holds no images of CIFAR-10; required: {_SOURCE}")
+        raise DataNotFoundError(f"{folder} holds no images of CIFAR-10; required: {SOURCE}")
     files: list[Path] = []
     for name in CLASSES:
         images = sorted((found / source / name).glob("*.jpg"), key=lambda path: path.name)
         if not images:
-            raise DataNotFoundError(f"{found / source / name} holds no images; required: {_SOURCE}")
+            raise DataNotFoundError(f"{found / source / name} holds no images; required: {SOURCE}")
         files += images
-    return StoredImages("jpeg", files, read_jpeg)
+    return StoredImages("jpeg", files, partial(map, read_jpeg, files))
 
 
 def read_binary_batch(path: Path) -> tuple[Bytes, Bytes]:
@@ -123,3 +132,18 @@ def read_jpeg(path: Path) -> tuple[Bytes, Bytes]:
         )
     label = np.array([CLASSES.index(path.parent.name)], dtype=np.uint8)
     return pixels.transpose(2, 0, 1)[None], label
+
+
+def _saved(folder: Path, source: Literal["train", "test"]) -> Iterator[tuple[Bytes, Bytes]]:
+    """Read what the library ``datasets`` wrote; Pillow decodes the images, PNG files."""
+    optional_library("PIL.Image", "Pillow", "to decode images")
+    rows = zip(*saved_columns(folder, source, ("img", "label")), strict=True)
+    for row, (image, label) in enumerate(rows):
+        size = getattr(image, "size", None)
+        if size != (32, 32) or label not in range(len(CLASSES)):
+            raise FileFormatError(
+                f"{folder}: in row {row} of {source} a {type(image).__name__} of size {size} and "
+                f"label {label!r}; required: an image of 32 x 32 pixels, labelled 0 to 9; {AGAIN}"
+            )
+        pixels = np.asarray(image.convert("RGB"))
+        yield pixels.transpose(2, 0, 1)[None], np.array([label], dtype=np.uint8)

@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hydropress.data.cache import cached_tensors
 from hydropress.data.images import ImageSequences
 from hydropress.data.lra.cifar10 import Bytes, StoredImages, find_cifar10
-from hydropress.data.lra.files import cache_file, extent
+from hydropress.data.lra.files import cached_files
 from hydropress.data.lra.splits import Split, part, stored_split
 
 # Of the grey training images, as published S4 models are trained with.
 MEAN, DEVIATION = 122.6 / 255, 61.0 / 255
+LOSSY = "CIFAR-10 in JPEG files, which are slightly lossy"
+"""The note of images in such files."""
 VALIDATION = 5000
 """How many training images are held out."""
 
@@ -42,13 +43,14 @@ def load_image(
     split
         ``val`` is held out of the training images, ``train`` is the rest.
     folder
-        ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, or a folder that holds one of them;
-        or images as ``cifar10/{train,test}/<class>/<nnnn>.jpg``.  JPEG is slightly lossy: say so
-        beside any number.  The images are there in another order, so that other ones are held
-        out.
+        ``cifar-10-batches-bin`` or ``cifar-10-batches-py``, or a folder that holds one of them; a
+        ``DatasetDict`` of columns ``img`` and ``label`` that the library ``datasets`` wrote with
+        ``save_to_disk``; or images as ``cifar10/{train,test}/<class>/<nnnn>.jpg``.  JPEG is
+        slightly lossy, and the ``note`` of the data says so: repeat it beside any number.  The
+        images are there in another order, so that other ones are held out.
     cache
-        Folder for a file of the grey images, read instead while the number of files and of their
-        bytes is the same.  None: nothing is kept.
+        Folder for a file of the grey images, read instead while the files are the same, as
+        :func:`~hydropress.data.lra.files.files_digest` tells.  None: nothing is kept.
     validation
         How many training images to hold out, as many of each class; with 0 all are for training.
     seed
@@ -61,16 +63,20 @@ def load_image(
     FileFormatError
         If a file is damaged, or a Python batch is more than plain values: none is run.
     MissingLibraryError
-        If the images are JPEG files and Pillow is not installed.
+        If the images are JPEG or PNG files and Pillow is not installed, or if ``datasets`` wrote
+        them and is not.
     """
     source = stored_split(split)
     stored = find_cifar10(folder, source)
-    tensors = cached_tensors(
-        cache_file(cache, f"image_{source}"),
-        {"layout": stored.layout, **extent(stored.files), "version": 1},
+    tensors = cached_files(
+        cache,
+        f"image_{source}",
+        stored.files,
+        {"layout": stored.layout, "version": 2},
         lambda: _tensors(stored),
     )
-    data = ImageSequences(tensors["images"], tensors["labels"], MEAN, DEVIATION)
+    note = LOSSY if stored.layout == "jpeg" else ""
+    data = ImageSequences(tensors["images"], tensors["labels"], MEAN, DEVIATION, note)
     return data[part(split, data.labels, validation, seed)]
 
 
@@ -84,8 +90,7 @@ def grey(images: Bytes) -> Bytes:
 def _tensors(stored: StoredImages) -> dict[str, Tensor]:
     images: list[Bytes] = []
     labels: list[Bytes] = []
-    for path in stored.files:
-        some, their_labels = stored.read(path)
+    for some, their_labels in stored.read():
         images.append(grey(some))
         labels.append(their_labels)
     return {

@@ -10,7 +10,6 @@ References
 [nangia2018listops] for the task, [tay2021lra] for its long form.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hydropress.data.cache import cached_tensors
+from hydropress.data.lra.files import DOWNLOAD, cached_files
 from hydropress.data.lra.listops_generator import COUNTS, HEADER, split_expressions
 from hydropress.data.lra.listops_notation import END, OPERATORS, TOKENS, evaluate
 from hydropress.data.lra.splits import Split
@@ -32,9 +32,8 @@ BIN_WIDTH = 100
 """Tokens in a bin of the histogram of lengths."""
 
 _REMEDY = (
-    "download lra_release.gz, which github.com/google-research/long-range-arena links to, unpack "
-    "it and pass its folder lra_release/listops-1000, or pass no folder, and data of the same kind "
-    "are generated"
+    f"{DOWNLOAD} and pass its folder lra_release/listops-1000, or pass no folder, and data of the "
+    "same kind are generated"
 )
 _BELOW = ("", "listops-1000", "lra_release/listops-1000", "lra_release/lra_release/listops-1000")
 # Raise it when the generator's output changes, so that older caches are not taken for it.
@@ -99,13 +98,8 @@ def load_listops(
         )
     else:
         path = _find(folder, f"basic_{split}.tsv")
-        if cache is not None:
-            with path.open("rb") as file:
-                description["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-        tensors = cached_tensors(
-            None if cache is None else cache / f"listops_{split}_files.safetensors",
-            description,
-            lambda: _read(path),
+        tensors = cached_files(
+            cache, f"listops_{split}_files", [path], description, lambda: _read(path)
         )
     lengths = tensors["lengths"]
     return TokenSequences(

@@ -25,6 +25,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from hydropress.atomic import replacing
 from hydropress.data.lra.listops_notation import DIGITS, TOKENS, parenthesised
 from hydropress.data.lra.splits import Split
 from hydropress.errors import InvalidArgumentError
@@ -120,16 +121,14 @@ def write_listops(folder: Path, seed: int = 0, counts: Mapping[Split, int] = COU
     folder.mkdir(parents=True, exist_ok=True)
     for split in _ORDER:
         path = folder / f"basic_{split}.tsv"
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            with temporary.open("w", encoding="ascii", newline="") as file:
-                writer = csv.writer(file, delimiter="\t")
-                writer.writerow(HEADER)
-                for expression in islice(expressions, counts[split]):
-                    writer.writerow([parenthesised(expression.words()), expression.value])
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with (
+            replacing(path) as temporary,
+            temporary.open("w", encoding="ascii", newline="") as file,
+        ):
+            writer = csv.writer(file, delimiter="\t")
+            writer.writerow(HEADER)
+            for expression in islice(expressions, counts[split]):
+                writer.writerow([parenthesised(expression.words()), expression.value])
 
 
 def _check_counts(counts: Mapping[Split, int]) -> None:

@@ -6,7 +6,6 @@ read from the files of the Long Range Arena (Tay et al., 2021), whose images fol
 :func:`~hydropress.data.lra.pathfinder_generator.write_pathfinder` wrote.
 """
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,9 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hydropress.data.cache import cached_tensors
 from hydropress.data.images import ImageSequences
-from hydropress.data.lra.files import optional_library
+from hydropress.data.lra.files import DOWNLOAD, cached_files, optional_library
 from hydropress.data.lra.splits import Split, check_split
 from hydropress.errors import (
     DataNotFoundError,
@@ -30,8 +28,13 @@ MEAN, DEVIATION = 0.5, 0.5
 """As published S4 models are trained with: from -1 to 1, not the statistics of the images."""
 HELD_OUT = 0.1
 """Share of the images for validation, and as much again for the test."""
+SEED = 42
+"""Of the split, which the release leaves open: that of the public S4 code, image for image."""
 HARD = 14
 """Dashes of a contour in the images that are the benchmark; the release has easier ones too."""
+
+GENERATOR = "generator.json"
+"""What images that were made here were made by; the release has no such file."""
 
 # An empty file in the release, among the easy images; S4's reader leaves it out as well.
 _EMPTY_IMAGE = "pathfinder32/curv_baseline/imgs/0/sample_172.png"
@@ -58,7 +61,7 @@ def load_pathfinder(
     resolution: int = 32,
     contour_length: int = HARD,
     cache: Path | None = None,
-    seed: int = 0,
+    seed: int = SEED,
 ) -> ImageSequences:
     """Read images, labels 1 if both markers are on one contour and 0 if not.
 
@@ -73,10 +76,11 @@ def load_pathfinder(
     contour_length
         Dashes of a contour: 14 for the benchmark, 9 and 6 for easier images.
     cache
-        Folder for a file of the decoded images of this split, read instead while the list of
-        images stays the same.  None: nothing is kept.
+        Folder for a file of the decoded images of this split, read instead while lists and images
+        are the same, as :func:`~hydropress.data.lra.files.files_digest` tells.  None: nothing is
+        kept.
     seed
-        Determines the split; 42 is the one of published S4 models.
+        Determines the split; by default it is the one of published S4 models.
 
     Raises
     ------
@@ -92,14 +96,12 @@ def load_pathfinder(
     lists = _find_lists(root)
     samples = [sample for path in lists for sample in _read_list(path, root, resolution)]
     chosen = [samples[place] for place in _places(len(samples), split, seed, root)]
-    digest = hashlib.sha256()
-    for path in lists:
-        digest.update(path.read_bytes())
-    tensors = cached_tensors(
-        None
-        if cache is None
-        else Path(cache) / f"pathfinder{resolution}_{contour_length}_{split}.safetensors",
-        {"lists": digest.hexdigest(), "split": split, "seed": seed, "version": 1},
+    described = [path for path in (root / GENERATOR,) if path.is_file()]
+    tensors = cached_files(
+        cache,
+        f"pathfinder{resolution}_{contour_length}_{split}",
+        [*lists, *described, *(sample.image for sample in chosen)],
+        {"split": split, "seed": seed, "version": 2},
         lambda: _decode(chosen, resolution),
     )
     return ImageSequences(tensors["images"], tensors["labels"], MEAN, DEVIATION)
@@ -114,11 +116,17 @@ def _find_images(folder: Path, resolution: int, contour_length: int) -> Path:
         if (candidate / "metadata").is_dir():
             return candidate
     raise DataNotFoundError(
-        f"{folder} holds no {name}/{subset}/metadata; required: the files of the Long Range "
-        "Arena; download storage.googleapis.com/long-range-arena/lra_release.gz, unpack it with "
-        f"'tar -xf lra_release.gz -C {folder}' so that "
-        f"there is {folder / _PARENTS[-1] / name}, or write images of our own with "
-        "write_pathfinder"
+        f"{folder} holds no {name}/{subset}/metadata; required: "
+        f"{source_of(resolution, contour_length)}"
+    )
+
+
+def source_of(resolution: int, contour_length: int = HARD) -> str:
+    """Say what to download, and where to put it."""
+    return (
+        f"the images of Long Range Arena; {DOWNLOAD} and pass the folder lra_release, where "
+        f"lra_release/pathfinder{resolution}/{subset_folder(contour_length)} is, or one that "
+        "write_pathfinder wrote images of our own to"
     )
 
 

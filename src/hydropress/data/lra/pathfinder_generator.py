@@ -7,7 +7,6 @@ our own, and so is each image: an accuracy on these is not one on the released i
 
 import json
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hydropress.atomic import replacing
 from hydropress.data.images import ImageSequences
 from hydropress.data.lra.files import optional_library
-from hydropress.data.lra.pathfinder import DEVIATION, MEAN, subset_folder
+from hydropress.data.lra.pathfinder import DEVIATION, GENERATOR, MEAN, subset_folder
 from hydropress.data.lra.pathfinder_geometry import (
     PATHFINDER,
     PathfinderConfig,
@@ -31,7 +31,6 @@ Floats = NDArray[np.float64]
 
 _PER_FOLDER = 1000
 """Images of a folder, and lines of a list, as in the release."""
-_DESCRIPTION = "generator.json"
 
 
 def render(
@@ -131,17 +130,17 @@ def write_pathfinder(
 
 def _claim(root: Path, description: dict[str, Any]) -> None:
     """Note what a folder holds, or check that it is the same."""
-    path = root / _DESCRIPTION
+    path = root / GENERATOR
     wanted = json.dumps(description, indent=2) + "\n"
     if path.is_file():
         if path.read_text(encoding="utf-8") != wanted:
             raise InvalidArgumentError(
-                f"{root} holds images of another seed or configuration, see {_DESCRIPTION} there; "
+                f"{root} holds images of another seed or configuration, see {GENERATOR} there; "
                 "required: the same, so that the rest fits; choose another folder"
             )
     elif any((root / "metadata").iterdir()):
         raise InvalidArgumentError(
-            f"{root} holds lists of other images, without {_DESCRIPTION}; required: an empty "
+            f"{root} holds lists of other images, without {GENERATOR}; required: an empty "
             "folder, or one that was written here; choose another folder"
         )
     else:
@@ -172,9 +171,8 @@ def _write_folder(
 
 
 def _replace(path: Path, content: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(content, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
 
 
 def _coverage(

@@ -10,9 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hydropress.data.cache import cached_tensors
 from hydropress.data.lra.byte_tokens import NUM_TOKENS, ByteTexts
-from hydropress.data.lra.files import cache_file, extent, find_folder, require_files
+from hydropress.data.lra.files import DOWNLOAD, cached_files, find_folder, require_files
 from hydropress.data.lra.splits import Split, check_split
 from hydropress.data.sequences import TokenPairs, TokenSequences
 from hydropress.errors import DataNotFoundError, FileFormatError
@@ -24,10 +23,11 @@ MAX_LENGTH = 4000
 
 _STORED: dict[Split, str] = {"train": "train", "val": "eval", "test": "test"}
 _BELOW = ["tsv_data", "lra_release/tsv_data", "lra_release/lra_release/tsv_data"]
-_SOURCE = (
-    "the pairs of Long Range Arena; download its archive lra_release.gz, unpack it (tar xf) and "
-    "pass the folder lra_release, where lra_release/tsv_data/new_aan_pairs.{train,eval,test}.tsv is"
+SOURCE = (
+    f"the pairs of Long Range Arena; {DOWNLOAD} and pass the folder lra_release, where "
+    "lra_release/tsv_data/new_aan_pairs.{train,eval,test}.tsv is"
 )
+"""What to download, and where to put it."""
 _FIELDS = ("label", "id1", "id2", "text1", "text2")
 
 
@@ -43,7 +43,7 @@ def load_retrieval(
     folder
         The three files' own, ``lra_release``, or the folder that holds it.
     cache
-        Folder for a file of the tokens, read instead while the pairs' file has the same size.
+        Folder for a file of the tokens, read instead while the pairs' file has the same contents.
         None: nothing is kept.
     max_length
         Longer texts are cut to so many bytes.
@@ -64,11 +64,13 @@ def load_retrieval(
     names = [f"new_aan_pairs.{stored}.tsv" for stored in _STORED.values()]
     found = find_folder(folder, _BELOW, names)
     if found is None:
-        raise DataNotFoundError(f"{folder} holds no pairs of papers; required: {_SOURCE}")
-    [path] = require_files([found / f"new_aan_pairs.{_STORED[split]}.tsv"], _SOURCE)
-    tensors = cached_tensors(
-        cache_file(cache, f"retrieval_{split}"),
-        {"max_length": max_length, **extent([path]), "version": 1},
+        raise DataNotFoundError(f"{folder} holds no pairs of papers; required: {SOURCE}")
+    [path] = require_files([found / f"new_aan_pairs.{_STORED[split]}.tsv"], SOURCE)
+    tensors = cached_files(
+        cache,
+        f"retrieval_{split}",
+        [path],
+        {"max_length": max_length, "version": 2},
         lambda: _read(path, texts),
     )
     tokens, labels, starts, lengths = (
@@ -90,7 +92,7 @@ def _read(path: Path, texts: ByteTexts) -> dict[str, Tensor]:
             labels.append(label)
             places.append([texts.add(text) for text in pair])
     if not labels:
-        raise FileFormatError(f"{path}: an empty file; required: {_SOURCE}")
+        raise FileFormatError(f"{path}: an empty file; required: {SOURCE}")
     starts, lengths = torch.tensor(places, dtype=torch.int64).permute(2, 1, 0)
     return {
         "tokens": texts.tokens(),

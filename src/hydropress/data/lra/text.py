@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hydropress.data.cache import cached_tensors
 from hydropress.data.lra.byte_tokens import NUM_TOKENS, ByteTexts
-from hydropress.data.lra.files import cache_file, extent, find_folder, optional_library
+from hydropress.data.lra.files import cached_files, find_folder
+from hydropress.data.lra.saved import AGAIN, SAVED, saved_columns, saved_files
 from hydropress.data.lra.splits import Split, part, stored_split
 from hydropress.data.sequences import TokenSequences
 from hydropress.errors import DataNotFoundError, FileFormatError
@@ -29,12 +29,13 @@ VALIDATION = 2500
 
 _LABELS = {"neg": 0, "pos": 1}
 _REVIEW = re.compile(r"(\d+)_\d+\.txt")
-_SAVED = "dataset_dict.json"
-_SOURCE = (
-    "the Large Movie Review Dataset; download the archive aclImdb_v1.tar.gz, unpack it and pass "
-    "the folder that holds aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt, or one that the "
-    "library datasets wrote with save_to_disk of its data set imdb"
+SOURCE = (
+    "the Large Movie Review Dataset; download aclImdb_v1.tar.gz from "
+    "https://ai.stanford.edu/~amaas/data/sentiment/, unpack it and pass the folder that holds "
+    "aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt, or one that the library datasets wrote with "
+    "save_to_disk of its data set imdb"
 )
+"""What to download, and where to put it."""
 
 
 def load_text(
@@ -57,8 +58,8 @@ def load_text(
         ``label`` that the library ``datasets`` wrote with ``save_to_disk``.  The two have their
         reviews in different order, so that other ones are held out.
     cache
-        Folder for a file of the tokens, read instead while the number of reviews and of their
-        bytes is the same.  None: nothing is kept.
+        Folder for a file of the tokens, read instead while the files are the same, as
+        :func:`~hydropress.data.lra.files.files_digest` tells.  None: nothing is kept.
     max_length
         Longer reviews are cut to so many bytes.
     validation
@@ -77,15 +78,17 @@ def load_text(
     """
     source = stored_split(split)
     texts = ByteTexts(max_length)
-    if (folder / _SAVED).is_file():
-        files, reviews = sorted((folder / source).rglob("*.arrow")), _saved(folder, source)
+    if (folder / SAVED).is_file():
+        files, reviews = saved_files(folder, source), _saved(folder, source)
         layout = "datasets"
     else:
         files = _review_files(folder, source)
         reviews, layout = _read(files), "aclImdb"
-    tensors = cached_tensors(
-        cache_file(cache, f"text_{source}"),
-        {"max_length": max_length, "layout": layout, **extent(files), "version": 1},
+    tensors = cached_files(
+        cache,
+        f"text_{source}",
+        files,
+        {"max_length": max_length, "layout": layout, "version": 2},
         lambda: _tensors(texts, reviews),
     )
     data = TokenSequences(**tensors)
@@ -103,12 +106,12 @@ def _review_files(folder: Path, source: Literal["train", "test"]) -> list[Path]:
     places = [f"{source}/{label}" for label in _LABELS]
     found = find_folder(folder, ["aclImdb"], places)
     if found is None:
-        raise DataNotFoundError(f"{folder} holds no reviews; required: {_SOURCE}")
+        raise DataNotFoundError(f"{folder} holds no reviews; required: {SOURCE}")
     files: list[Path] = []
     for place in places:
         reviews = sorted((found / place).glob("*.txt"), key=_number)
         if not reviews:
-            raise DataNotFoundError(f"{found / place} holds no reviews; required: {_SOURCE}")
+            raise DataNotFoundError(f"{found / place} holds no reviews; required: {SOURCE}")
         files += reviews
     return files
 
@@ -135,24 +138,11 @@ def _read(files: list[Path]) -> Iterator[tuple[bytes, int]]:
 
 def _saved(folder: Path, source: Literal["train", "test"]) -> Iterator[tuple[bytes, int]]:
     """Read what the library ``datasets`` wrote."""
-    library = optional_library(
-        "datasets", "datasets", f"to read {folder}, written by its save_to_disk", "hub"
-    )
-    remedy = "write it again with save_to_disk"
-    try:
-        table = library.load_from_disk(str(folder))[source]
-        columns = list(table["text"]), list(table["label"])
-    except (KeyError, ValueError, OSError) as error:
-        raise FileFormatError(
-            f"{folder}: not a DatasetDict with columns text and label in its split {source} "
-            f"({error!r}); {remedy}"
-        ) from error
-    if not columns[0]:
-        raise FileFormatError(f"{folder}: no reviews in {source}; required: some; {remedy}")
-    for row, (text, label) in enumerate(zip(*columns, strict=True)):
+    rows = zip(*saved_columns(folder, source, ("text", "label")), strict=True)
+    for row, (text, label) in enumerate(rows):
         if not isinstance(text, str) or not text or label not in (0, 1):
             raise FileFormatError(
                 f"{folder}: in row {row} of {source} a {type(text).__name__} of label {label!r}; "
-                f"required: a text that is not empty, labelled 0 or 1; {remedy}"
+                f"required: a text that is not empty, labelled 0 or 1; {AGAIN}"
             )
         yield text.encode(), label
