@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hydropress.atomic import replacing
 from hydropress.errors import DataNotFoundError, FileFormatError
 from hydropress.report.bench_figures import BARS, error_figure, growth_figure, speed_figure
 from hydropress.report.html import REPORT, render_page
@@ -114,9 +115,8 @@ def write_bench_report(directory: Path) -> Path:
     record = read_json(path)
     _check(record, str(path))
     page = Path(directory) / REPORT
-    temporary = page.with_suffix(".html.tmp")
-    temporary.write_text(render_bench(record), encoding="utf-8")
-    temporary.replace(page)
+    with replacing(page) as temporary:
+        temporary.write_text(render_bench(record), encoding="utf-8")
     return page
 
 

@@ -2,13 +2,13 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from hydropress.atomic import replacing
 from hydropress.report.figures import METRICS, SIZES, legend, size_figures
 from hydropress.report.layers import model_figures
 from hydropress.report.methods import Palette
@@ -110,9 +110,8 @@ def write_report(directory: Path) -> Path:
     details = check_details(read_json(folder / DETAILS), str(folder / DETAILS))
     page = render_report(results, details)
     path = folder / REPORT
-    temporary = folder / f"{REPORT}.tmp"
-    temporary.write_text(page, encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
     return path
 
 

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from hydropress.atomic import replacing
 from hydropress.report.html import REPORT, render_page
 from hydropress.report.lra_figures import budget_figure, share_figure
 from hydropress.report.lra_headline import fact, headline, listed
@@ -131,9 +132,8 @@ def write_lra_report(folder: Path) -> Path:
     """
     page = Path(folder) / REPORT
     text = render_lra(read_rows(Path(folder) / RUNS))
-    temporary = page.with_suffix(".html.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(page)
+    with replacing(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return page
 
 
