@@ -5,11 +5,14 @@ import copy
 import pytest
 import torch
 
+from hydropress.compression.model import compress
 from hydropress.data.sequences import Batch
 from hydropress.errors import InvalidArgumentError
+from hydropress.models.classifier import SequenceClassifier
 from hydropress.training.config import TrainingConfig
 from hydropress.training.loop import fit
 from hydropress.training.objectives import CrossEntropy, Distillation, LayerMatching
+from hydropress.training.train import finetune
 from tiny import tiny_images, tiny_model
 
 DATA = tiny_images(24)
@@ -98,6 +101,28 @@ def test_recovery_comes_closer_to_the_original(objective):
     fit(model, DATA, config, objective=made)
     assert float(made(model, DATA.batch())) < 0.7 * before
     assert all(torch.equal(value, kept[name]) for name, value in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("objective", [Distillation, LayerMatching])
+def test_the_original_stays_as_it_is_and_what_is_made_of_it_can_be_trained(objective):
+    teacher = tiny_model().train()
+    made = objective(teacher)
+    assert teacher.training
+    assert all(parameter.requires_grad for parameter in teacher.parameters())
+    assert not any(parameter.requires_grad for parameter in made.teacher.parameters())
+    small = compress(teacher, order=4, method="balanced").model
+    assert isinstance(small, SequenceClassifier)
+    config = TrainingConfig(epochs=1, batch_size=8, micro_batch=8)
+    recovered = finetune(small, DATA, config, objective=made).model
+    before = dict(small.named_parameters())
+    for name, value in recovered.named_parameters():
+        assert value.numel() == 0 or not torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("objective", [Distillation, LayerMatching])
+def test_the_original_goes_where_the_batches_are(objective):
+    made = objective(tiny_model(2))
+    assert made(tiny_model(1).to("meta"), BATCH.to("meta")).device.type == "meta"
 
 
 def test_of_pairs_both_sequences_count_half():

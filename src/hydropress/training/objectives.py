@@ -1,5 +1,6 @@
 """What training minimises: the labels' cross-entropy, or how far a model is from its original."""
 
+import copy
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,7 +32,14 @@ class CrossEntropy:
 
 
 def _frozen(teacher: nn.Module) -> nn.Module:
-    return teacher.eval().requires_grad_(False)
+    """Return a copy in evaluation mode, without gradients; the teacher stays as it is."""
+    return copy.deepcopy(teacher).eval().requires_grad_(False)
+
+
+def _decide(teacher: nn.Module, batch: Batch) -> Tensor:
+    """Return a frozen teacher's logits; it goes where the batch is, as the model has."""
+    with torch.no_grad():
+        return teacher.to(batch.labels.device)(*batch.arguments)
 
 
 class Distillation:
@@ -42,7 +50,7 @@ class Distillation:
     Parameters
     ----------
     teacher
-        The original; it is put into evaluation mode and gets no gradients.
+        The original, which is copied; the copy is in evaluation mode and gets no gradients.
     temperature, weight
         T > 0, and w from 0 to 1.
 
@@ -64,8 +72,7 @@ class Distillation:
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum over the sequences."""
         logits = model(*batch.arguments)
-        with torch.no_grad():
-            wanted = self.teacher(*batch.arguments)
+        wanted = _decide(self.teacher, batch)
         labelled = nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
         softened = nn.functional.kl_div(
             nn.functional.log_softmax(logits / self.temperature, -1),
@@ -85,7 +92,7 @@ class LayerMatching:
     Parameters
     ----------
     teacher
-        The original, with as many SSM layers as the model.
+        The original, with as many SSM layers as the model; it is copied.
     weight
         w.
     """
@@ -97,8 +104,8 @@ class LayerMatching:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum over the sequences."""
-        with _outputs(self.teacher) as wanted, torch.no_grad():
-            self.teacher(*batch.arguments)
+        with _outputs(self.teacher) as wanted:
+            _decide(self.teacher, batch)
         with _outputs(model) as found:
             logits = model(*batch.arguments)
         if len(found) != len(wanted):
