@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn import functional
 
 from hydropress.compression.model import compress
 from hydropress.data.sequences import Batch
@@ -145,3 +146,25 @@ def test_of_pairs_both_sequences_count_half():
         float(LayerMatching(teacher)(model, twice)) - float(CrossEntropy()(model, twice)),
     ]
     assert errors[1] == pytest.approx(errors[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_of_layers_only_what_lasts_is_matched(pairs):
+    changes = {"num_tokens": 9, "bidirectional": True, "pairs": pairs, "num_classes": 2}
+    model, teacher = tiny_model(1, **changes), tiny_model(2, **changes)
+    shape = (3, 2) if pairs else (3,)
+    lengths = torch.randint(5, 21, shape)
+    tokens = torch.randint(1, 9, (*shape, 20)) * (torch.arange(20) < lengths[..., None])
+    labels, made = torch.tensor([0, 1, 1]), LayerMatching(teacher)
+    losses = [
+        float(made(model, Batch(functional.pad(tokens, (0, more)), lengths, labels)))
+        for more in (0, 44, 492)
+    ]
+    assert losses == pytest.approx(losses[:1] * 3, rel=1e-5)
+    # One at a time, each as long as it is.
+    if not pairs:
+        alone = [
+            float(made(model, Batch(tokens[row : row + 1, :end], None, labels[row : row + 1])))
+            for row, end in enumerate(lengths.tolist())
+        ]
+        assert sum(alone) == pytest.approx(losses[0], rel=1e-5)

@@ -87,7 +87,7 @@ class LayerMatching:
     """Cross-entropy of the labels and the relative errors of the layers' outputs.
 
     CE(labels) + w Σ_layers ‖y - y_r‖² / ‖y‖² per sequence: y is what an SSM layer of the original
-    returns and y_r what that of the model does, each in its own network.
+    returns while the sequence lasts and y_r what that of the model does, each in its own network.
 
     Parameters
     ----------
@@ -115,11 +115,20 @@ class LayerMatching:
             )
         total = nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
         for output, target in zip(found, wanted, strict=True):
+            if batch.lengths is not None:
+                mask = _lasts(batch.lengths, target)
+                output, target = output * mask, target * mask
             size = target.square().mean((-2, -1)).clamp_min(1e-12)
             errors = (output - target).square().mean((-2, -1)) / size
             # Of pairs a row is one of two sequences.
             total = total + self.weight * errors.sum() * (len(batch) / len(errors))
         return total
+
+
+def _lasts(lengths: Tensor, signal: Tensor) -> Tensor:
+    """Return 1 where the sequences of a signal ``(rows, H, L)`` last, 0 after their ends."""
+    place = torch.arange(signal.shape[-1], device=signal.device)
+    return (place < lengths.reshape(-1, 1)).to(signal.dtype)[:, None]
 
 
 @contextmanager
