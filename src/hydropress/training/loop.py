@@ -5,13 +5,9 @@ the configuration and the step alone, and so do checkpoints, which hold tensors 
 """
 
 import json
-import logging
 import math
-import signal
 import time
-import warnings
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +30,8 @@ from hydropress.training.config import TrainingConfig
 from hydropress.training.hardware import Hardware, lightning
 from hydropress.training.objectives import CrossEntropy, Objective
 from hydropress.training.run_folder import LOG, fingerprint, match_run
+from hydropress.training.together import Together
+from hydropress.training.trainer import LOG_EVERY, make_trainer, quiet, warn_of_batch_norm
 
 # Parameters of the SSM's dynamics: small steps and no decay towards an arbitrary zero.  B and W are
 # among them as in the published training of DSS, S5 and LRU.
@@ -52,7 +50,6 @@ SSM_DYNAMICS = (
     "real_log_decay",
     "real_B",
 )
-LOG_EVERY = 50
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(step, total_steps, loss)."""
@@ -145,14 +142,18 @@ def fit(
     hardware = Hardware() if hardware is None else hardware
     shares = Shares.of(config, hardware.processes)
     run = _Run(model, data, config, folder)
+    run.progress, run.on_epoch, run.stop = progress, on_epoch, stop
+    trainer = make_trainer(hardware, shares.passes, folder, _steps(run, shares.passes))
+    run.together = Together(trainer)
+    if run.together.is_first:
+        warn_of_batch_norm(model, hardware)
     if folder:
         contents = {"sequences": len(data), "sha256": fingerprint(data.tensors())}
         details = {"training": asdict(config), "data": contents}
         match_run(folder, {"command": "fit", **(description or {}), **details})
         run.resume(folder)
     if run.done < run.total and not run.best.is_over:
-        run.progress, run.on_epoch, run.stop = progress, on_epoch, stop
-        _train(run, objective or CrossEntropy(), hardware, shares)
+        _train(run, objective or CrossEntropy(), trainer, shares)
     run.best.restore()
     model.eval()
     return run.history
@@ -178,6 +179,7 @@ class _Run:
         self.progress: Progress | None = None
         self.on_epoch: Callable[[int], dict[str, float]] | None = None
         self.stop: Callable[[], bool] | None = None
+        self.together: Together
         self._losses: list[float] = []
         self._clock = time.monotonic()
 
@@ -200,16 +202,9 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self.scale
 
-    def after_step(self, loss: float, is_first: bool) -> bool:
-        """Log, save and report; return whether to go on.
-
-        Parameters
-        ----------
-        loss
-            Mean over the batch.
-        is_first
-            Whether this process is the first of all, which alone writes.
-        """
+    def after_step(self, loss: float) -> bool:
+        """Log, save and report, given the mean loss of the batch; return whether to go on."""
+        is_first = self.together.is_first
         rate = self.config.learning_rate * self.scale
         self._losses.append(loss)
         self.done += 1
@@ -226,14 +221,17 @@ class _Run:
             }
             self._losses.clear()
             if end_of_epoch and self.on_epoch:
-                line |= self.on_epoch(self.done // per_epoch)
+                # Each measures its own model, whose batch normalisation is its own.
+                line |= self.together.of_the_first(self.on_epoch(self.done // per_epoch))
             if end_of_epoch:
                 self.best.add(line, write=is_first)
             self.history.append(line)
             if self.folder and is_first:
                 with (self.folder / LOG).open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
-        self.stopped = self.done < self.total and self.stop is not None and self.stop()
+        self.stopped = self.done < self.total and self.together.any(
+            self.stop is not None and self.stop()
+        )
         due = self.done % self.config.checkpoint_every == 0 or end_of_epoch or self.stopped
         if self.folder and due and is_first:
             self._save(self.folder / CHECKPOINT)
@@ -244,11 +242,44 @@ class _Run:
             save_checkpoint(path, self.done, self.model, self.optimizer)
 
 
-def _train(run: _Run, objective: Objective, hardware: Hardware, shares: Shares) -> None:
-    """Let Lightning run the steps that are left."""
-    library = lightning()
+def _steps(run: _Run, passes: int) -> Any:
+    """Return Lightning's callback of what goes before and after each step."""
 
-    class Task(library.LightningModule):
+    class Steps(lightning().pytorch.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sum = 0.0
+
+        def on_train_batch_start(
+            self, trainer: Any, module: Any, batch: Batch, batch_idx: int
+        ) -> None:
+            if batch_idx % passes == 0:
+                run.model.train()
+                run.before_step(trainer.global_rank)
+
+        def on_train_batch_end(
+            self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
+        ) -> None:
+            # Lightning returns what it has divided.
+            self.sum += outputs["loss"].item()
+            if (batch_idx + 1) % passes:
+                return
+            loss, self.sum = self.sum, 0.0
+            lines = len(run.history)
+            if not run.after_step(run.together.mean(loss)):
+                trainer.should_stop = True
+            for line in run.history[lines:]:
+                for logger in trainer.loggers:
+                    logger.log_metrics(line, run.done)
+                    logger.save()
+
+    return Steps()
+
+
+def _train(run: _Run, objective: Objective, trainer: Any, shares: Shares) -> None:
+    """Let Lightning run the steps that are left."""
+
+    class Task(lightning().LightningModule):
         """One pass of a step: the objective's mean over the batch."""
 
         def __init__(self) -> None:
@@ -262,77 +293,11 @@ def _train(run: _Run, objective: Objective, hardware: Hardware, shares: Shares) 
             # Lightning divides by the number of passes.
             return objective(self.model, batch) * (shares.passes / shares.local)
 
-    class Steps(library.pytorch.callbacks.Callback):
-        """What goes before and after each step."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.sum = 0.0
-
-        def on_train_batch_start(
-            self, trainer: Any, module: Any, batch: Batch, batch_idx: int
-        ) -> None:
-            if batch_idx % shares.passes == 0:
-                run.model.train()
-                run.before_step(trainer.global_rank)
-
-        def on_train_batch_end(
-            self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
-        ) -> None:
-            # Lightning returns what it has divided.
-            self.sum += outputs["loss"].item()
-            if (batch_idx + 1) % shares.passes:
-                return
-            loss, self.sum = self.sum, 0.0
-            if trainer.world_size > 1:
-                loss = float(trainer.strategy.reduce(torch.tensor(loss), reduce_op="mean"))
-            lines = len(run.history)
-            if not run.after_step(loss, trainer.is_global_zero):
-                trainer.should_stop = True
-            for line in run.history[lines:]:
-                for logger in trainer.loggers:
-                    logger.log_metrics(line, run.done)
-                    logger.save()
-
     device = next(run.model.parameters()).device
-    with _quiet():
-        trainer = library.Trainer(
-            accelerator=hardware.accelerator,
-            devices=hardware.devices,
-            num_nodes=hardware.nodes,
-            strategy="ddp" if hardware.processes > 1 else "auto",
-            precision=hardware.precision,
-            max_epochs=1,
-            accumulate_grad_batches=shares.passes,
-            callbacks=[Steps()],
-            logger=hardware.make_loggers(run.folder),
-            log_every_n_steps=LOG_EVERY,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        mine = replace(shares, rank=trainer.global_rank)
-        order = Order(len(run.data), run.config, run.done, mine, run.data.lengths)
+    mine = replace(shares, rank=trainer.global_rank)
+    order = Order(len(run.data), run.config, run.done, mine, run.data.lengths)
+    with quiet():
         trainer.fit(Task(), make_loader(run.data, order, run.config.workers))
     run.model.to(device)
     if run.stopped:
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep Lightning's hints to itself, and an interrupt what it is."""
-    logger = logging.getLogger("lightning.pytorch")
-    level, handler = logger.level, signal.getsignal(signal.SIGINT)
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    except SystemExit as error:
-        # How Lightning ends after an interrupt, whose handler it takes away.
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from error
-    finally:
-        logger.setLevel(level)
