@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from hydropress.errors import FileFormatError, InvalidArgumentError
 from hydropress.models.checkpoint import save_tensors, write_atomically
-from hydropress.training.run_folder import LOG
+from hydropress.training.run_folder import BEST, LOG
 
-BEST, SCORE = "best.safetensors", "accuracy"
+SCORE = "accuracy"
 
 
 def _optimizer_tensors(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
@@ -79,18 +79,23 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     return lines
 
 
-def keep_log_until(folder: Path, step: int) -> float:
+def keep_log_until(folder: Path, step: int, *, write: bool) -> list[dict[str, float]]:
     """Drop what a run that was killed after its last checkpoint had already logged.
+
+    Parameters
+    ----------
+    write
+        Whether this process is the one that writes.
 
     Returns
     -------
-    float
-        Seconds that the run had taken by its last remaining line.
+    list of dict
+        The lines that remain.
     """
     lines = [line for line in read_log(folder) if line["step"] <= step]
-    if (folder / LOG).exists():
+    if write and (folder / LOG).exists():
         write_atomically(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))
-    return lines[-1]["seconds"] if lines else 0.0
+    return lines
 
 
 class BestEpoch:

@@ -8,6 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,13 @@ from hydropress.training.batches import Order, Shares, make_loader
 from hydropress.training.checkpoints import (
     BestEpoch,
     keep_log_until,
-    read_log,
     restore_checkpoint,
     save_checkpoint,
 )
 from hydropress.training.config import TrainingConfig
 from hydropress.training.hardware import Hardware, lightning
 from hydropress.training.objectives import CrossEntropy, Objective
-from hydropress.training.run_folder import LOG, fingerprint, match_run
+from hydropress.training.run_folder import LOG, fingerprint, locked, match_run
 from hydropress.training.together import Together
 from hydropress.training.trainer import LOG_EVERY, make_trainer, quiet, warn_of_batch_norm
 
@@ -128,7 +128,8 @@ def fit(
     Raises
     ------
     InvalidArgumentError
-        If the configuration does not fit the data or the folder belongs to another run.
+        If the configuration does not fit the data or the hardware, or the folder belongs to another
+        run or another process trains there.
     FileFormatError
         If the folder's checkpoint is not one of this model.
     MissingLibraryError
@@ -147,13 +148,16 @@ def fit(
     run.together = Together(trainer)
     if run.together.is_first:
         warn_of_batch_norm(model, hardware)
-    if folder:
-        contents = {"sequences": len(data), "sha256": fingerprint(data.tensors())}
-        details = {"training": asdict(config), "data": contents}
-        match_run(folder, {"command": "fit", **(description or {}), **details})
-        run.resume(folder)
-    if run.done < run.total and not run.best.is_over:
-        _train(run, objective or CrossEntropy(), trainer, shares)
+    is_first = run.together.is_first
+    with locked(folder) if folder and is_first else nullcontext():
+        if folder:
+            contents = {"sequences": len(data), "sha256": fingerprint(data.tensors())}
+            details = {"training": asdict(config), "data": contents}
+            whole = {"command": "fit", **(description or {}), **details}
+            match_run(folder, whole, write=is_first)
+            run.resume(folder)
+        if run.done < run.total and not run.best.is_over:
+            _train(run, objective or CrossEntropy(), trainer, shares)
     run.best.restore()
     model.eval()
     return run.history
@@ -187,8 +191,9 @@ class _Run:
         """Go on from a folder's checkpoint, if it has one."""
         if (folder / CHECKPOINT).exists():
             self.done = restore_checkpoint(folder / CHECKPOINT, self.model, self.optimizer)
-        self._clock = time.monotonic() - keep_log_until(folder, self.done)
-        self.best.resume(read_log(folder))
+        lines = keep_log_until(folder, self.done, write=self.together.is_first)
+        self._clock = time.monotonic() - (lines[-1]["seconds"] if lines else 0.0)
+        self.best.resume(lines)
 
     @property
     def scale(self) -> float:
