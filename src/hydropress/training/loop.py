@@ -117,7 +117,7 @@ def fit(
         Asked after each step; if it says so, a checkpoint is written and KeyboardInterrupt raised.
     description
         What else determines the run, such as its recipe; kept in ``run.json`` and compared, with
-        ``config`` and a fingerprint of the data, when the run is resumed.
+        ``config``, the precision and a fingerprint of the data, when the run is resumed.
 
     Returns
     -------
@@ -152,7 +152,9 @@ def fit(
     with locked(folder) if folder and is_first else nullcontext():
         if folder:
             contents = {"sequences": len(data), "sha256": fingerprint(data.tensors())}
-            details = {"training": asdict(config), "data": contents}
+            details: dict[str, Any] = {"training": asdict(config), "data": contents}
+            if hardware.precision != Hardware.precision:
+                details["precision"] = hardware.precision
             whole = {"command": "fit", **(description or {}), **details}
             match_run(folder, whole, write=is_first)
             run.resume(folder)

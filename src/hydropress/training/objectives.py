@@ -4,7 +4,7 @@ import copy
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,15 @@ from torch import Tensor, nn
 from hydropress.data.sequences import Batch
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.layer import LinearSSM
+from hydropress.training.run_folder import fingerprint
 
 
 class Objective(Protocol):
-    """A loss, summed over the sequences of a batch."""
+    """A loss, summed over the sequences of a batch.
+
+    What of it determines a run, besides its name, it returns from a method ``settings()``, if it
+    has one, ready for JSON.
+    """
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum, of shape ``()``."""
@@ -34,6 +39,12 @@ class CrossEntropy:
 def _frozen(teacher: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode, without gradients; the teacher stays as it is."""
     return copy.deepcopy(teacher).eval().requires_grad_(False)
+
+
+def describe(objective: Objective) -> str | dict[str, Any]:
+    """Return an objective's name, or its name and settings, for the description of a run."""
+    name, settings = type(objective).__name__, getattr(objective, "settings", None)
+    return name if settings is None else {"name": name, **settings()}
 
 
 def _decide(teacher: nn.Module, batch: Batch) -> Tensor:
@@ -69,6 +80,11 @@ class Distillation:
         self.teacher = _frozen(teacher)
         self.temperature, self.weight = temperature, weight
 
+    def settings(self) -> dict[str, Any]:
+        """Return what determines a run, with a fingerprint of the original."""
+        teacher = fingerprint(self.teacher.state_dict().values())
+        return {"teacher": teacher, "temperature": self.temperature, "weight": self.weight}
+
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum over the sequences."""
         logits = model(*batch.arguments)
@@ -101,6 +117,11 @@ class LayerMatching:
         if not weight >= 0:
             raise InvalidArgumentError(f"weight={weight}; required: from 0 up")
         self.teacher, self.weight = _frozen(teacher), weight
+
+    def settings(self) -> dict[str, Any]:
+        """Return what determines a run, with a fingerprint of the original."""
+        teacher = fingerprint(self.teacher.state_dict().values())
+        return {"teacher": teacher, "weight": self.weight}
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return the sum over the sequences."""

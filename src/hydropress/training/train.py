@@ -20,7 +20,7 @@ from hydropress.training.checkpoints import read_log
 from hydropress.training.config import RecoveryConfig, TrainingConfig
 from hydropress.training.hardware import Hardware, is_first_process
 from hydropress.training.loop import Progress, fit
-from hydropress.training.objectives import Objective
+from hydropress.training.objectives import Objective, describe
 from hydropress.training.recipes import Recipe
 from hydropress.training.run_folder import fingerprint
 
@@ -163,10 +163,13 @@ def finetune(
     settings = RecoveryConfig() if config is None else config
     if folder is not None:
         check_folder(folder, "finetune")
-    description = {"command": "finetune", "model": fingerprint(model.state_dict().values())}
+    description: dict[str, Any] = {
+        "command": "finetune",
+        "model": fingerprint(model.state_dict().values()),
+    }
     copied = copy.deepcopy(model)
     if objective is not None:
-        description["objective"] = type(objective).__name__
+        description["objective"] = describe(objective)
     run = _run(
         copied,
         data,
