@@ -7,6 +7,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from hydropress.errors import FileFormatError, InvalidArgumentError
 from hydropress.models.checkpoint import save_tensors, write_atomically
@@ -28,13 +29,28 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(":") if str(error).strip() else repr(error)
 
 
-def save_checkpoint(path: Path, step: int, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
-    """Write the weights, the optimiser's state and the step, in one step."""
+def save_checkpoint(
+    path: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    scaler: GradScaler | None = None,
+) -> None:
+    """Write the weights, the optimiser's state, the step and the scale of 16-mixed, in one step."""
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    save_tensors({"step": torch.tensor(step), **weights, **_optimizer_tensors(optimizer)}, path)
+    scale = {} if scaler is None else scaler.state_dict()
+    scale = {f"scaler.{name}": torch.tensor(value) for name, value in scale.items()}
+    save_tensors(
+        {"step": torch.tensor(step), **weights, **_optimizer_tensors(optimizer), **scale}, path
+    )
 
 
-def restore_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
+def restore_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    scaler: GradScaler | None = None,
+) -> int:
     """Take over what :func:`save_checkpoint` wrote, and return its step.
 
     Raises
@@ -47,11 +63,14 @@ def restore_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Adam
         step = int(tensors.pop("step"))
         state: dict[int, dict[str, Tensor]] = {}
         weights: dict[str, Tensor] = {}
+        scale: dict[str, float] = {}
         for name, value in tensors.items():
             kind, _, rest = name.partition(".")
             if kind == "optimizer":
                 index, _, field = rest.partition(".")
                 state.setdefault(int(index), {})[field] = value
+            elif kind == "scaler":
+                scale[rest] = value.item()
             else:
                 weights[rest] = value
         model.load_state_dict(weights)
@@ -63,6 +82,8 @@ def restore_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Adam
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+    if scaler is not None and scale:
+        scaler.load_state_dict(scale)
     return step
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from hydropress.data.sequences import Batch, LabelledSequences
 from hydropress.errors import InvalidArgumentError
@@ -146,6 +147,7 @@ def fit(
     run.progress, run.on_epoch, run.stop = progress, on_epoch, stop
     trainer = make_trainer(hardware, shares.passes, folder, _steps(run, shares.passes))
     run.together = Together(trainer)
+    run.scaler = getattr(trainer.precision_plugin, "scaler", None)
     if run.together.is_first:
         warn_of_batch_norm(model, hardware)
     is_first = run.together.is_first
@@ -186,13 +188,16 @@ class _Run:
         self.on_epoch: Callable[[int], dict[str, float]] | None = None
         self.stop: Callable[[], bool] | None = None
         self.together: Together
+        self.scaler: GradScaler | None = None
         self._losses: list[float] = []
         self._clock = time.monotonic()
 
     def resume(self, folder: Path) -> None:
         """Go on from a folder's checkpoint, if it has one."""
         if (folder / CHECKPOINT).exists():
-            self.done = restore_checkpoint(folder / CHECKPOINT, self.model, self.optimizer)
+            self.done = restore_checkpoint(
+                folder / CHECKPOINT, self.model, self.optimizer, self.scaler
+            )
         lines = keep_log_until(folder, self.done, write=self.together.is_first)
         self._clock = time.monotonic() - (lines[-1]["seconds"] if lines else 0.0)
         self.best.resume(lines)
@@ -246,7 +251,7 @@ class _Run:
 
     def _save(self, path: Path) -> None:
         with uninterrupted():
-            save_checkpoint(path, self.done, self.model, self.optimizer)
+            save_checkpoint(path, self.done, self.model, self.optimizer, self.scaler)
 
 
 def _steps(run: _Run, passes: int) -> Any:
