@@ -119,6 +119,15 @@ def keep_log_until(folder: Path, step: int, *, write: bool) -> list[dict[str, fl
     return lines
 
 
+def require_validation(patience: int | None, is_there: bool) -> None:
+    """Raise if a training is to end by an accuracy that nobody measures."""
+    if patience is not None and not is_there:
+        raise InvalidArgumentError(
+            f"patience={patience} without a validation accuracy; required: data with a validation "
+            "split; leave it out, test data must not decide"
+        )
+
+
 class BestEpoch:
     """The weights of the epoch with the best validation accuracy, and whether to wait for more.
 
@@ -167,11 +176,7 @@ class BestEpoch:
         """
         if self._patience is None:
             return
-        if SCORE not in line:
-            raise InvalidArgumentError(
-                f"patience={self._patience} without a validation accuracy; required: data with a "
-                "validation split; leave it out, test data must not decide"
-            )
+        require_validation(self._patience, SCORE in line)
         self._scores.append(line[SCORE])
         if self._place == len(self._scores) - 1:
             state = self._model.state_dict()

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from hydropress.data.sequences import Batch, LabelledSequences
-from hydropress.errors import InvalidArgumentError
+from hydropress.errors import InvalidArgumentError, NotConvergedError
 from hydropress.evaluation.outputs import CHECKPOINT, uninterrupted
 from hydropress.training.batches import Order, Shares, make_loader
 from hydropress.training.checkpoints import (
     BestEpoch,
     keep_log_until,
+    require_validation,
     restore_checkpoint,
     save_checkpoint,
 )
@@ -135,6 +136,8 @@ def fit(
         If the folder's checkpoint is not one of this model.
     MissingLibraryError
         If Lightning is not installed.
+    NotConvergedError
+        If the loss, or a weight, is no longer finite; the last checkpoint is from before.
     """
     if config.batch_size > len(data):
         raise InvalidArgumentError(
@@ -161,6 +164,7 @@ def fit(
             match_run(folder, whole, write=is_first)
             run.resume(folder)
         if run.done < run.total and not run.best.is_over:
+            require_validation(config.patience, on_epoch is not None)
             _train(run, objective or CrossEntropy(), trainer, shares)
     run.best.restore()
     model.eval()
@@ -189,6 +193,7 @@ class _Run:
         self.stop: Callable[[], bool] | None = None
         self.together: Together
         self.scaler: GradScaler | None = None
+        self.earlier: list[dict[str, float]] = []
         self._losses: list[float] = []
         self._clock = time.monotonic()
 
@@ -198,9 +203,10 @@ class _Run:
             self.done = restore_checkpoint(
                 folder / CHECKPOINT, self.model, self.optimizer, self.scaler
             )
-        lines = keep_log_until(folder, self.done, write=self.together.is_first)
-        self._clock = time.monotonic() - (lines[-1]["seconds"] if lines else 0.0)
-        self.best.resume(lines)
+        self.earlier = keep_log_until(folder, self.done, write=self.together.is_first)
+        taken = self.earlier[-1]["seconds"] if self.earlier else 0.0
+        self._clock = time.monotonic() - taken
+        self.best.resume(self.earlier)
 
     @property
     def scale(self) -> float:
@@ -220,6 +226,7 @@ class _Run:
         rate = self.config.learning_rate * self.scale
         self._losses.append(loss)
         self.done += 1
+        self._require(math.isfinite(loss), f"loss {loss} at step {self.done:,}")
         if self.progress and is_first:
             self.progress(self.done, self.total, loss)
         per_epoch = len(self.data) // self.config.batch_size
@@ -232,6 +239,8 @@ class _Run:
                 "seconds": round(time.monotonic() - self._clock, 2),
             }
             self._losses.clear()
+            if end_of_epoch:
+                self._require_finite_weights()
             if end_of_epoch and self.on_epoch:
                 # Each measures its own model, whose batch normalisation is its own.
                 line |= self.together.of_the_first(self.on_epoch(self.done // per_epoch))
@@ -245,9 +254,22 @@ class _Run:
             self.stop is not None and self.stop()
         )
         due = self.done % self.config.checkpoint_every == 0 or end_of_epoch or self.stopped
+        if due:
+            self._require_finite_weights()
         if self.folder and due and is_first:
             self._save(self.folder / CHECKPOINT)
         return not self.stopped and not self.best.is_over
+
+    def _require_finite_weights(self) -> None:
+        finite = all(bool(value.isfinite().all()) for value in self.model.parameters())
+        self._require(finite, f"weights that are not finite after step {self.done:,}")
+
+    def _require(self, condition: bool, otherwise: str) -> None:
+        if not condition:
+            raise NotConvergedError(
+                f"{otherwise}; required: finite numbers; the training has diverged, start it with "
+                "a smaller learning_rate and ssm_learning_rate in another folder"
+            )
 
     def _save(self, path: Path) -> None:
         with uninterrupted():
@@ -261,6 +283,12 @@ def _steps(run: _Run, passes: int) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.sum = 0.0
+
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            # Lightning's CSV begins anew, while TensorBoard's events are added to those there are.
+            for logger in trainer.loggers:
+                if isinstance(logger, lightning().pytorch.loggers.CSVLogger):
+                    log(logger, run.earlier)
 
         def on_train_batch_start(
             self, trainer: Any, module: Any, batch: Batch, batch_idx: int
@@ -280,10 +308,13 @@ def _steps(run: _Run, passes: int) -> Any:
             lines = len(run.history)
             if not run.after_step(run.together.mean(loss)):
                 trainer.should_stop = True
-            for line in run.history[lines:]:
-                for logger in trainer.loggers:
-                    logger.log_metrics(line, run.done)
-                    logger.save()
+            for logger in trainer.loggers:
+                log(logger, run.history[lines:])
+
+    def log(logger: Any, lines: list[dict[str, float]]) -> None:
+        for line in lines:
+            logger.log_metrics(line, int(line["step"]))
+            logger.save()
 
     return Steps()
 

@@ -16,7 +16,7 @@ from hydropress.evaluation.outputs import check_folder, uninterrupted
 from hydropress.evaluation.records import versions, write_json
 from hydropress.models.checkpoint import save
 from hydropress.models.classifier import SequenceClassifier
-from hydropress.training.checkpoints import read_log
+from hydropress.training.checkpoints import read_log, require_validation
 from hydropress.training.config import RecoveryConfig, TrainingConfig
 from hydropress.training.hardware import Hardware, is_first_process
 from hydropress.training.loop import Progress, fit
@@ -147,7 +147,7 @@ def finetune(
     data
         Training images.
     config
-        :class:`~hydropress.training.config.RecoveryConfig` if not given.
+        :class:`~hydropress.training.config.RecoveryConfig` if not given; without ``patience``.
     objective, hardware, progress, stop
         As in :func:`~hydropress.training.loop.fit`.
     folder
@@ -161,6 +161,7 @@ def finetune(
         With the new model.
     """
     settings = RecoveryConfig() if config is None else config
+    require_validation(settings.patience, False)
     if folder is not None:
         check_folder(folder, "finetune")
     description: dict[str, Any] = {
