@@ -1,6 +1,7 @@
 """From recipe to model, and from compressed to recovered."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,23 @@ def test_running_again_gives_the_same_without_training(tmp_path, data_folder):
     assert steps == []
     assert second.test_accuracy == first.test_accuracy
     assert second.seconds == first.seconds
+
+
+def test_the_record_of_a_finished_run_stays(tmp_path, data_folder):
+    folder = tmp_path / "run"
+    train_recipe(RECIPE, folder, data_folder)
+    path = folder / "training.json"
+    # As if by an earlier version, with other threads.
+    record = json.loads(path.read_text()) | {"versions": {"hydropress": "0"}, "threads": 7}
+    path.write_text(json.dumps(record))
+    shutil.rmtree(folder / "model")
+    model = train_recipe(RECIPE, folder, data_folder).model
+    assert json.loads(path.read_text()) == record
+    # What is missing is written again.
+    assert torch.equal(load(folder / "model").decoder.weight, model.decoder.weight)
+    path.unlink()
+    train_recipe(RECIPE, folder, data_folder)
+    assert json.loads(path.read_text())["steps"] == 6
 
 
 def test_a_changed_recipe_is_refused(tmp_path, data_folder):
