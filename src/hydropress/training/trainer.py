@@ -38,6 +38,7 @@ def make_trainer(hardware: Hardware, passes: int, folder: Path | None, callback:
     """
     library = lightning()
     unavailable = library.pytorch.utilities.exceptions.MisconfigurationException
+    loggers = hardware.make_loggers(folder)
     try:
         with quiet():
             trainer = library.Trainer(
@@ -50,14 +51,14 @@ def make_trainer(hardware: Hardware, passes: int, folder: Path | None, callback:
                 max_epochs=1,
                 accumulate_grad_batches=passes,
                 callbacks=[callback],
-                logger=hardware.make_loggers(folder),
+                logger=loggers,
                 log_every_n_steps=LOG_EVERY,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 use_distributed_sampler=False,
             )
-    except (ValueError, unavailable) as error:
+    except (ValueError, ImportError, unavailable) as error:
         raise InvalidArgumentError(
             f"accelerator={hardware.accelerator!r}, devices={hardware.devices} "
             f"({' '.join(str(error).split())}); required: what this machine has; choose 'auto'"
