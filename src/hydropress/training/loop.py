@@ -151,9 +151,9 @@ def fit(
     trainer = make_trainer(hardware, shares.passes, folder, _steps(run, shares.passes))
     run.together = Together(trainer)
     run.scaler = getattr(trainer.precision_plugin, "scaler", None)
-    if run.together.is_first:
-        warn_of_batch_norm(model, hardware)
     is_first = run.together.is_first
+    if is_first:
+        warn_of_batch_norm(model, hardware)
     with locked(folder) if folder and is_first else nullcontext():
         if folder:
             contents = {"sequences": len(data), "sha256": fingerprint(data.tensors())}
@@ -314,6 +314,7 @@ def _steps(run: _Run, passes: int) -> Any:
     def log(logger: Any, lines: list[dict[str, float]]) -> None:
         for line in lines:
             logger.log_metrics(line, int(line["step"]))
+        if lines:
             logger.save()
 
     return Steps()
