@@ -238,6 +238,29 @@ def test_seed_of_training_overrides_the_recipe(place):
         ((*COMPRESS, "--out", "data", "--order", "2"), "not empty"),
         ((*COMPRESS, "--out", "tiny.yaml", "--order", "2"), "is a file"),
         ((*COMPRESS[:-1], "900", "--out", "out", "--order", "2"), "from 1 to 48"),
+        (
+            ("evaluate", "two", "--data", "data"),
+            "model 'two' with data 'data': num_classes 2, not 10; required",
+        ),
+        (("evaluate", "two"), "model 'two' with data 'slice': num_classes 2, not 10; required"),
+        (("evaluate", "model", "--data", "text:data"), "num_classes 10, not 2, num_tokens 0, not"),
+        (
+            ("evaluate", "tokens", "--data", "retrieval@9:data"),
+            "model 'tokens' with data 'retrieval@9:data': num_tokens 16, not 257, pairs False, not",
+        ),
+        (("evaluate", "wide", "--data", "data"), "num_inputs 3, not 1; required"),
+        (("evaluate", "model", "--reference", "two"), "model 'two' with"),
+        (("finetune", "two", "--out", "out"), "model 'two' with"),
+        (("finetune", "model", "--out", "out", "--distill", "two"), "model 'two' with"),
+        (("finetune", "model", "--out", "out", "--match", "two"), "model 'two' with"),
+        (
+            ("train", "tiny.yaml", "--out", "out", "--data", "data", "--accelerator", "foo"),
+            "accelerator='foo'",
+        ),
+        (
+            ("train", "tiny.yaml", "--out", "out", "--data", "data", "--accelerator", "tpu"),
+            "accelerator='tpu'",
+        ),
         (("train", "unknown", "--out", "out"), "recipe 'unknown'"),
         (("train", "tiny.yaml", "--out", "out", "--data", "model"), "dataset-fashion-mnist"),
         (("train", "tiny.yaml", "--out", "data", "--data", "data"), "not empty"),
@@ -249,6 +272,9 @@ def test_seed_of_training_overrides_the_recipe(place):
     ],
 )
 def test_wrong_input_is_refused_in_one_line(place, arguments, message):
+    save(tiny_model(num_classes=2), place / "two")
+    save(tiny_model(num_classes=2, num_tokens=16), place / "tokens")
+    save(tiny_model(num_inputs=3), place / "wide")
     before = sorted(place.rglob("*"))
     assert message in refused(*arguments)
     assert sorted(place.rglob("*")) == before

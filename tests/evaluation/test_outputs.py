@@ -32,12 +32,10 @@ def test_foreign_folders_are_refused(tmp_path):
         check_folder(tmp_path / "file", "compress")
 
 
-def test_what_a_kill_leaves_of_the_first_write_is_no_output(tmp_path):
-    (tmp_path / "run.json.tmp").touch()
+@pytest.mark.parametrize("left", ["run.json.tmp", "run.json.4711.0a1b2c3d.tmp", ".lock"])
+def test_what_a_kill_leaves_of_the_first_write_is_no_output(tmp_path, left):
+    (tmp_path / left).touch()
     check_folder(tmp_path, "finetune")
-    write_run(tmp_path, {"command": "finetune"})
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
-    (tmp_path / "run.json").rename(tmp_path / "run.json.tmp")
     (tmp_path / "mine.tmp").touch()
     with pytest.raises(InvalidArgumentError, match="not empty"):
         check_folder(tmp_path, "finetune")

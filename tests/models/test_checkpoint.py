@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import threading
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -299,3 +300,25 @@ def test_loading_never_unpickles(tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(module, name, refuse)
     load(tmp_path)
+
+
+def test_writers_at_once_do_not_meet(tmp_path):
+    path, errors = tmp_path / "file", []
+    start = threading.Barrier(4)
+
+    def write(text: str) -> None:
+        start.wait()
+        try:
+            for _ in range(200):
+                write_atomically(path, text)
+        except OSError as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write, args=(str(name) * 1000,)) for name in range(4)]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+    assert not errors
+    assert path.read_text() in {str(name) * 1000 for name in range(4)}
+    assert list(tmp_path.iterdir()) == [path]

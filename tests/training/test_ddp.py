@@ -16,14 +16,43 @@ RECIPE = """
 model: {channels: 4, num_layers: 2, state_size: 8, dropout: 0}
 training: {epochs: 3, batch_size: 16, micro_batch: 4, learning_rate: 0.02}
 """
+# The second process measures falling accuracies, and is interrupted after seven steps.
+DISAGREEING = """
+import os
+from pathlib import Path
+from hydropress.training.config import TrainingConfig
+from hydropress.training.hardware import Hardware
+from hydropress.training.loop import fit
+from tiny import tiny_images, tiny_model
+
+second, steps = os.environ.get("LOCAL_RANK") == "1", []
+config = TrainingConfig(epochs=6, batch_size=16, micro_batch=8, patience=1)
+try:
+    fit(
+        tiny_model(normalization="batch"),
+        tiny_images(32),
+        config,
+        hardware=Hardware("cpu", devices=2),
+        folder=Path("out"),
+        on_epoch=lambda epoch: {"accuracy": (10 - epoch if second else epoch) / 10},
+        stop=lambda: steps.append(None) or (second and len(steps) == 7),
+    )
+except KeyboardInterrupt:
+    print(f"stopped after {len(steps)}")
+"""
 SOURCE = Path(hydropress.__file__).parents[1]
 
 
 def train(folder: Path, out: str, *options: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
     command = ("train", "tiny.yaml", "--out", out, "--data", "data", "--accelerator", "cpu")
+    return run(folder, "-m", "hydropress", *command, *options)
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(SOURCE), str(Path(__file__).parents[1])])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "hydropress", *command, *options],
+        [sys.executable, *arguments],
         cwd=folder,
         env=environment,
         text=True,
@@ -64,3 +93,15 @@ def test_a_batch_that_cannot_be_shared_is_refused(place):
     assert done.returncode == 2
     assert "batch_size=16 on 3 processes" in done.stderr
     assert not (place / "out" / "model").exists()
+
+
+def test_all_go_on_as_the_first_measures_and_stop_as_any_is_asked(tmp_path):
+    (tmp_path / "disagreeing.py").write_text(DISAGREEING)
+    done = run(tmp_path, "disagreeing.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["stopped after 7"] * 2
+    log = [json.loads(line) for line in (tmp_path / "out" / "training.jsonl").open()]
+    assert [(line["step"], line["accuracy"]) for line in log] == [(2, 0.1), (4, 0.2), (6, 0.3)]
+    assert int(load_file(tmp_path / "out" / "checkpoint.safetensors")["step"]) == 7
+    # What its losses depend on is said once.
+    assert done.stderr.count("batch normalisation on 2 processes") == 1

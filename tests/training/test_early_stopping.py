@@ -7,7 +7,7 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.training.config import TrainingConfig
 from hydropress.training.loop import fit
 from hydropress.training.recipes import Recipe
-from hydropress.training.train import train_recipe
+from hydropress.training.train import finetune, train_recipe
 from tiny import CONFIG, tiny_images, tiny_model, write_idx_folder
 
 DATA = tiny_images(40)
@@ -88,3 +88,13 @@ def test_test_data_do_not_decide(tmp_path):
     with pytest.raises(InvalidArgumentError, match="no validation split"):
         train_recipe(recipe, tmp_path / "out", folder)
     assert not (tmp_path / "out").exists()
+
+
+def test_patience_without_a_measure_is_refused_at_once(tmp_path):
+    steps = []
+    with pytest.raises(InvalidArgumentError, match=r"patience=1 .*validation"):
+        finetune(tiny_model(), DATA, config(1), test=DATA, folder=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InvalidArgumentError, match=r"patience=1 .*validation"):
+        fit(tiny_model(), DATA, config(1), progress=lambda *step: steps.append(step))
+    assert steps == []

@@ -1,16 +1,22 @@
 """Training that stops anywhere and goes on to the same weights."""
 
+import csv
+import json
 import signal
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from hydropress.errors import FileFormatError, InvalidArgumentError
+from hydropress.errors import FileFormatError, InvalidArgumentError, NotConvergedError
 from hydropress.training.checkpoints import read_log
 from hydropress.training.config import TrainingConfig
+from hydropress.training.hardware import Hardware
 from hydropress.training.interrupts import DeferredInterrupt
 from hydropress.training.loop import fit, make_optimizer, schedule
+from hydropress.training.objectives import CrossEntropy
 from hydropress.training.process import keep_freed_memory, use_threads
 from ragged import compressed_model, modal_mimo_model
 from tiny import tiny_images, tiny_model
@@ -193,6 +199,56 @@ def test_an_interrupt_ends_training_with_a_checkpoint(tmp_path, straight):
     fit(model, DATA, CONFIG, folder=tmp_path, progress=lambda done, *_: steps.append(done))
     assert steps == [5, 6]
     assert same(straight, weights(model))
+
+
+def test_a_training_that_diverges_ends_with_an_error(tmp_path):
+    config = replace(CONFIG, learning_rate=1e12, ssm_learning_rate=1e12, checkpoint_every=1)
+    for _ in range(2):
+        with pytest.raises(NotConvergedError, match=r"at step \d+.*smaller learning_rate"):
+            fit(tiny_model(), DATA, config, folder=tmp_path)
+
+
+class Failing:
+    """A loss that is no number from some step on, or has a gradient that is none."""
+
+    def __init__(self, step: int, gradient: bool) -> None:
+        self.left, self.gradient = 2 * step, gradient
+
+    def __call__(self, model, batch):
+        self.left -= 1
+        loss = CrossEntropy()(model, batch)
+        if self.left > 0:
+            return loss
+        return loss + 0 * (loss - loss.detach()).sqrt() if self.gradient else loss * torch.nan
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize(("step", "kept"), [(3, 2), (5, 4), (6, 4)])
+def test_what_is_no_number_is_neither_logged_nor_kept(tmp_path, step, kept, gradient):
+    with pytest.raises(NotConvergedError, match="finite"):
+        fit(tiny_model(), DATA, CONFIG, folder=tmp_path, objective=Failing(step, gradient))
+    for line in (tmp_path / "training.jsonl").read_text().splitlines():
+        assert json.loads(line, parse_constant=pytest.fail)["step"] <= kept
+    saved = load_file(tmp_path / "checkpoint.safetensors")
+    assert int(saved["step"]) == kept
+    for name, value in saved.items():
+        assert torch.isfinite(value).all(), name
+
+
+def test_a_resumed_run_has_all_lines_in_its_csv(tmp_path):
+    hardware = Hardware("cpu", loggers=("csv",))
+    for step in (3, 5):
+        with pytest.raises(Killed):
+            fit(
+                tiny_model(), DATA, CONFIG, folder=tmp_path, hardware=hardware,
+                progress=killed_at(step),
+            )  # fmt: skip
+    fit(tiny_model(), DATA, CONFIG, folder=tmp_path, hardware=hardware)
+    (path,) = tmp_path.rglob("metrics.csv")
+    with path.open(newline="") as file:
+        rows = [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
+    assert rows == [(line["step"], line["loss"]) for line in read_log(tmp_path)]
+    assert [step for step, _ in rows] == [2, 4, 6]
 
 
 def test_schedule_rises_and_falls():

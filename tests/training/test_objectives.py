@@ -4,12 +4,16 @@ import copy
 
 import pytest
 import torch
+from torch.nn import functional
 
+from hydropress.compression.model import compress
 from hydropress.data.sequences import Batch
 from hydropress.errors import InvalidArgumentError
+from hydropress.models.classifier import SequenceClassifier
 from hydropress.training.config import TrainingConfig
 from hydropress.training.loop import fit
 from hydropress.training.objectives import CrossEntropy, Distillation, LayerMatching
+from hydropress.training.train import finetune
 from tiny import tiny_images, tiny_model
 
 DATA = tiny_images(24)
@@ -100,6 +104,28 @@ def test_recovery_comes_closer_to_the_original(objective):
     assert all(torch.equal(value, kept[name]) for name, value in teacher.state_dict().items())
 
 
+@pytest.mark.parametrize("objective", [Distillation, LayerMatching])
+def test_the_original_stays_as_it_is_and_what_is_made_of_it_can_be_trained(objective):
+    teacher = tiny_model().train()
+    made = objective(teacher)
+    assert teacher.training
+    assert all(parameter.requires_grad for parameter in teacher.parameters())
+    assert not any(parameter.requires_grad for parameter in made.teacher.parameters())
+    small = compress(teacher, order=4, method="balanced").model
+    assert isinstance(small, SequenceClassifier)
+    config = TrainingConfig(epochs=1, batch_size=8, micro_batch=8)
+    recovered = finetune(small, DATA, config, objective=made).model
+    before = dict(small.named_parameters())
+    for name, value in recovered.named_parameters():
+        assert value.numel() == 0 or not torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("objective", [Distillation, LayerMatching])
+def test_the_original_goes_where_the_batches_are(objective):
+    made = objective(tiny_model(2))
+    assert made(tiny_model(1).to("meta"), BATCH.to("meta")).device.type == "meta"
+
+
 def test_of_pairs_both_sequences_count_half():
     changes = {"num_tokens": 5, "pairs": True, "num_classes": 2}
     model, teacher = tiny_model(1, **changes), tiny_model(2, **changes)
@@ -120,3 +146,25 @@ def test_of_pairs_both_sequences_count_half():
         float(LayerMatching(teacher)(model, twice)) - float(CrossEntropy()(model, twice)),
     ]
     assert errors[1] == pytest.approx(errors[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_of_layers_only_what_lasts_is_matched(pairs):
+    changes = {"num_tokens": 9, "bidirectional": True, "pairs": pairs, "num_classes": 2}
+    model, teacher = tiny_model(1, **changes), tiny_model(2, **changes)
+    shape = (3, 2) if pairs else (3,)
+    lengths = torch.randint(5, 21, shape)
+    tokens = torch.randint(1, 9, (*shape, 20)) * (torch.arange(20) < lengths[..., None])
+    labels, made = torch.tensor([0, 1, 1]), LayerMatching(teacher)
+    losses = [
+        float(made(model, Batch(functional.pad(tokens, (0, more)), lengths, labels)))
+        for more in (0, 44, 492)
+    ]
+    assert losses == pytest.approx(losses[:1] * 3, rel=1e-5)
+    # One at a time, each as long as it is.
+    if not pairs:
+        alone = [
+            float(made(model, Batch(tokens[row : row + 1, :end], None, labels[row : row + 1])))
+            for row, end in enumerate(lengths.tolist())
+        ]
+        assert sum(alone) == pytest.approx(losses[0], rel=1e-5)

@@ -91,6 +91,7 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
         ("training: {max_steps: many}", "'many'; required: a whole number"),
         ("seed: x", "seed: 'x'; required: a whole number"),
         ("data: cifar", "'cifar'; required: one of fashion-mnist"),
+        ("data: [1]", "data: [1]; required: one of fashion-mnist"),
         ("model: 3", "required: entries"),
         ("- 1", "required: entries"),
         ("a: [", "not YAML"),

@@ -1,7 +1,9 @@
 """From recipe to model, and from compressed to recovered."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,9 @@ from hydropress.evaluation.metrics import accuracy, predict
 from hydropress.models.checkpoint import load
 from hydropress.models.classifier import SequenceClassifier
 from hydropress.training.config import RecoveryConfig, TrainingConfig
+from hydropress.training.hardware import Hardware
 from hydropress.training.loop import fit
+from hydropress.training.objectives import CrossEntropy, Distillation, LayerMatching
 from hydropress.training.recipes import Recipe
 from hydropress.training.train import finetune, train_recipe
 from tiny import CONFIG, tiny_images, tiny_model, write_idx_folder
@@ -58,6 +62,23 @@ def test_running_again_gives_the_same_without_training(tmp_path, data_folder):
     assert steps == []
     assert second.test_accuracy == first.test_accuracy
     assert second.seconds == first.seconds
+
+
+def test_the_record_of_a_finished_run_stays(tmp_path, data_folder):
+    folder = tmp_path / "run"
+    train_recipe(RECIPE, folder, data_folder)
+    path = folder / "training.json"
+    # As if by an earlier version, with other threads.
+    record = json.loads(path.read_text()) | {"versions": {"hydropress": "0"}, "threads": 7}
+    path.write_text(json.dumps(record))
+    shutil.rmtree(folder / "model")
+    model = train_recipe(RECIPE, folder, data_folder).model
+    assert json.loads(path.read_text()) == record
+    # What is missing is written again.
+    assert torch.equal(load(folder / "model").decoder.weight, model.decoder.weight)
+    path.unlink()
+    train_recipe(RECIPE, folder, data_folder)
+    assert json.loads(path.read_text())["steps"] == 6
 
 
 def test_a_changed_recipe_is_refused(tmp_path, data_folder):
@@ -107,3 +128,41 @@ def test_finetune_resumes_in_a_folder_and_only_from_the_same_model(tmp_path):
         assert torch.equal(value, run.model.state_dict()[name])
     saved = load(tmp_path / "run" / "model")
     assert torch.equal(predict(saved, data), predict(run.model, data))
+
+
+def as_before(folder: Path) -> set[str]:
+    """Entries of a run's description."""
+    return set(json.loads((folder / "run.json").read_text()))
+
+
+def test_a_plain_recovery_is_described_as_ever(tmp_path):
+    model, data = tiny_model(), tiny_images(48)
+    config = RecoveryConfig(batch_size=16).for_steps(1, len(data))
+    finetune(model, data, config, folder=tmp_path / "a")
+    assert as_before(tmp_path / "a") == {"command", "model", "training", "data"}
+    finetune(model, data, config, folder=tmp_path / "b", objective=CrossEntropy())
+    assert as_before(tmp_path / "b") == {"command", "model", "objective", "training", "data"}
+    assert json.loads((tmp_path / "b" / "run.json").read_text())["objective"] == "CrossEntropy"
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (lambda: {"objective": Distillation(tiny_model(2))}, "objective.teacher"),
+        (lambda: {"objective": Distillation(tiny_model(1), temperature=3.0)}, "temperature 2.0"),
+        (lambda: {"objective": Distillation(tiny_model(1), weight=0.25)}, "weight 0.5 there"),
+        (lambda: {"objective": LayerMatching(tiny_model(1))}, "LayerMatching here"),
+        (lambda: {"objective": None}, "objective.teacher"),
+        (lambda: {"hardware": Hardware("cpu", precision="bf16-mixed")}, "precision absent there"),
+    ],
+)
+def test_another_recovery_is_not_returned_for_this_one(tmp_path, changed, named):
+    model, data = tiny_model(), tiny_images(48)
+    config = RecoveryConfig(batch_size=16).for_steps(1, len(data))
+    same: dict[str, Any] = {"folder": tmp_path, "objective": Distillation(tiny_model(1))}
+    first = finetune(model, data, config, **same)
+    again = finetune(model, data, config, **same)
+    assert torch.equal(predict(first.model, data), predict(again.model, data))
+    with pytest.raises(InvalidArgumentError, match="holds another run") as caught:
+        finetune(model, data, config, **(same | changed()))
+    assert named in str(caught.value)

@@ -28,12 +28,16 @@ def evaluate_command(
     from hydropress.data.shipped import find_model
     from hydropress.data.sources import open_data
     from hydropress.evaluation.evaluate import evaluate
+    from hydropress.evaluation.task_models import require_task_of
     from hydropress.models.checkpoint import load
     from hydropress.training.process import keep_freed_memory
 
     keep_freed_memory()
     measured = load(find_model(model))
+    require_task_of(measured.config, model, data)
     other = None if reference is None else load(find_model(reference))
+    if other is not None:
+        require_task_of(other.config, str(reference), data)
     with Bar("evaluate") as bar:
         result = evaluate(measured, open_data(data, "test"), reference=other, progress=bar.update)
     if json:

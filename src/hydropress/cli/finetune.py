@@ -60,7 +60,9 @@ def finetune_command(
     from hydropress.data.shipped import find_model
     from hydropress.data.sources import open_data
     from hydropress.errors import InvalidArgumentError
+    from hydropress.evaluation.task_models import require_task_of
     from hydropress.models.checkpoint import load
+    from hydropress.models.classifier import SequenceClassifier
     from hydropress.training.config import RecoveryConfig
     from hydropress.training.hardware import Hardware, is_first_process
     from hydropress.training.interrupts import DeferredInterrupt
@@ -74,12 +76,18 @@ def finetune_command(
         )
     keep_freed_memory()
     use_threads(threads)
-    start = load(find_model(model))
+
+    def fitting(name: str) -> SequenceClassifier:
+        found = load(find_model(name))
+        require_task_of(found.config, name, data)
+        return found
+
+    start = fitting(model)
     objective: Objective | None = None
     if distill is not None:
-        objective = Distillation(load(find_model(distill)))
+        objective = Distillation(fitting(distill))
     if match is not None:
-        objective = LayerMatching(load(find_model(match)))
+        objective = LayerMatching(fitting(match))
     train, test = open_data(data, "train"), open_data(data, "test")
     config = RecoveryConfig.chosen(
         len(train), epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed

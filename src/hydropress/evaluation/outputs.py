@@ -10,10 +10,12 @@ from typing import Any
 
 from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.records import read_json
-from hydropress.models.checkpoint import write_atomically
+from hydropress.models.checkpoint import is_left_of, write_atomically
 
 RUN = "run.json"
 CHECKPOINT = "checkpoint.safetensors"
+LOCK = ".lock"
+"""Held by the process that trains in the folder."""
 
 
 def can_handle_signals() -> bool:
@@ -64,8 +66,8 @@ def check_folder(folder: Path, command: str) -> None:
         raise InvalidArgumentError(
             f"output {str(folder)!r} is a file; required: a folder; choose another name"
         )
-    # A kill while run.json was written leaves this and nothing else.
-    if all(entry.name == f"{RUN}.tmp" for entry in folder.iterdir()):
+    # A kill before run.json was written leaves this and nothing else.
+    if all(entry.name == LOCK or is_left_of(RUN, entry) for entry in folder.iterdir()):
         return
     if (folder / RUN).is_file():
         owner = read_json(folder / RUN).get("command")

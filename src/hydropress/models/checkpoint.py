@@ -7,6 +7,7 @@ hostile description costs nothing.
 
 import json
 import os
+import secrets
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,13 +48,18 @@ _DTYPES = {
 
 @contextmanager
 def _replacing(path: Path) -> Generator[Path]:
-    """Give a temporary path to write to; it becomes ``path`` if the block succeeds."""
-    temporary = path.with_name(path.name + ".tmp")
+    """Give a temporary path of one's own to write to; it becomes ``path`` if the block succeeds."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_left_of(name: str, entry: Path) -> bool:
+    """Return whether a file is what a kill left of writing the file ``name``."""
+    return entry.name.startswith(f"{name}.") and entry.suffix == ".tmp"
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -7,12 +7,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from hydropress.errors import FileFormatError, InvalidArgumentError
 from hydropress.models.checkpoint import save_tensors, write_atomically
-from hydropress.training.run_folder import LOG
+from hydropress.training.run_folder import BEST, LOG
 
-BEST, SCORE = "best.safetensors", "accuracy"
+SCORE = "accuracy"
 
 
 def _optimizer_tensors(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
@@ -28,13 +29,28 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].rstrip(":") if str(error).strip() else repr(error)
 
 
-def save_checkpoint(path: Path, step: int, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
-    """Write the weights, the optimiser's state and the step, in one step."""
+def save_checkpoint(
+    path: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    scaler: GradScaler | None = None,
+) -> None:
+    """Write the weights, the optimiser's state, the step and the scale of 16-mixed, in one step."""
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    save_tensors({"step": torch.tensor(step), **weights, **_optimizer_tensors(optimizer)}, path)
+    scale = {} if scaler is None else scaler.state_dict()
+    scale = {f"scaler.{name}": torch.tensor(value) for name, value in scale.items()}
+    save_tensors(
+        {"step": torch.tensor(step), **weights, **_optimizer_tensors(optimizer), **scale}, path
+    )
 
 
-def restore_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> int:
+def restore_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    scaler: GradScaler | None = None,
+) -> int:
     """Take over what :func:`save_checkpoint` wrote, and return its step.
 
     Raises
@@ -47,11 +63,14 @@ def restore_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Adam
         step = int(tensors.pop("step"))
         state: dict[int, dict[str, Tensor]] = {}
         weights: dict[str, Tensor] = {}
+        scale: dict[str, float] = {}
         for name, value in tensors.items():
             kind, _, rest = name.partition(".")
             if kind == "optimizer":
                 index, _, field = rest.partition(".")
                 state.setdefault(int(index), {})[field] = value
+            elif kind == "scaler":
+                scale[rest] = value.item()
             else:
                 weights[rest] = value
         model.load_state_dict(weights)
@@ -63,6 +82,8 @@ def restore_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Adam
     optimizer.load_state_dict(
         {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+    if scaler is not None and scale:
+        scaler.load_state_dict(scale)
     return step
 
 
@@ -79,18 +100,32 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     return lines
 
 
-def keep_log_until(folder: Path, step: int) -> float:
+def keep_log_until(folder: Path, step: int, *, write: bool) -> list[dict[str, float]]:
     """Drop what a run that was killed after its last checkpoint had already logged.
+
+    Parameters
+    ----------
+    write
+        Whether this process is the one that writes.
 
     Returns
     -------
-    float
-        Seconds that the run had taken by its last remaining line.
+    list of dict
+        The lines that remain.
     """
     lines = [line for line in read_log(folder) if line["step"] <= step]
-    if (folder / LOG).exists():
+    if write and (folder / LOG).exists():
         write_atomically(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))
-    return lines[-1]["seconds"] if lines else 0.0
+    return lines
+
+
+def require_validation(patience: int | None, is_there: bool) -> None:
+    """Raise if a training is to end by an accuracy that nobody measures."""
+    if patience is not None and not is_there:
+        raise InvalidArgumentError(
+            f"patience={patience} without a validation accuracy; required: data with a validation "
+            "split; leave it out, test data must not decide"
+        )
 
 
 class BestEpoch:
@@ -141,11 +176,7 @@ class BestEpoch:
         """
         if self._patience is None:
             return
-        if SCORE not in line:
-            raise InvalidArgumentError(
-                f"patience={self._patience} without a validation accuracy; required: data with a "
-                "validation split; leave it out, test data must not decide"
-            )
+        require_validation(self._patience, SCORE in line)
         self._scores.append(line[SCORE])
         if self._place == len(self._scores) - 1:
             state = self._model.state_dict()

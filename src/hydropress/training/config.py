@@ -16,7 +16,9 @@ class TrainingConfig:
     epochs, batch_size
         Passes over the data, sequences per update.
     micro_batch
-        Sequences per forward and backward pass; gradients accumulate over a batch.
+        Sequences of a process per forward and backward pass; gradients accumulate over a batch.
+        Batch normalisation takes its statistics from one pass (on several GPUs from that of all),
+        so with it this number, and that of the processes, changes the result.
     learning_rate, ssm_learning_rate
         Peak rates of AdamW, the second for step, decay and frequency of the SSMs.
     weight_decay

@@ -86,7 +86,8 @@ class Hardware:
 
 def is_first_process() -> bool:
     """Return whether this is the first of the processes that train together, which alone writes."""
-    ranks = [os.environ.get(name, "0") for name in ("RANK", "SLURM_PROCID", "LOCAL_RANK")]
+    names = ("RANK", "NODE_RANK", "SLURM_PROCID", "LOCAL_RANK")
+    ranks = [os.environ.get(name, "0") for name in names]
     return all(rank == "0" for rank in ranks)
 
 

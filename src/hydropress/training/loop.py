@@ -5,35 +5,35 @@ the configuration and the step alone, and so do checkpoints, which hold tensors 
 """
 
 import json
-import logging
 import math
-import signal
 import time
-import warnings
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from hydropress.data.sequences import Batch, LabelledSequences
-from hydropress.errors import InvalidArgumentError
+from hydropress.errors import InvalidArgumentError, NotConvergedError
 from hydropress.evaluation.outputs import CHECKPOINT, uninterrupted
 from hydropress.training.batches import Order, Shares, make_loader
 from hydropress.training.checkpoints import (
     BestEpoch,
     keep_log_until,
-    read_log,
+    require_validation,
     restore_checkpoint,
     save_checkpoint,
 )
 from hydropress.training.config import TrainingConfig
 from hydropress.training.hardware import Hardware, lightning
 from hydropress.training.objectives import CrossEntropy, Objective
-from hydropress.training.run_folder import LOG, fingerprint, match_run
+from hydropress.training.run_folder import LOG, fingerprint, locked, match_run
+from hydropress.training.together import Together
+from hydropress.training.trainer import LOG_EVERY, make_trainer, quiet, warn_of_batch_norm
 
 # Parameters of the SSM's dynamics: small steps and no decay towards an arbitrary zero.  B and W are
 # among them as in the published training of DSS, S5 and LRU.
@@ -52,7 +52,6 @@ SSM_DYNAMICS = (
     "real_log_decay",
     "real_B",
 )
-LOG_EVERY = 50
 
 Progress = Callable[[int, int, float], None]
 """Called as progress(step, total_steps, loss)."""
@@ -120,7 +119,7 @@ def fit(
         Asked after each step; if it says so, a checkpoint is written and KeyboardInterrupt raised.
     description
         What else determines the run, such as its recipe; kept in ``run.json`` and compared, with
-        ``config`` and a fingerprint of the data, when the run is resumed.
+        ``config``, the precision and a fingerprint of the data, when the run is resumed.
 
     Returns
     -------
@@ -131,11 +130,14 @@ def fit(
     Raises
     ------
     InvalidArgumentError
-        If the configuration does not fit the data or the folder belongs to another run.
+        If the configuration does not fit the data or the hardware, or the folder belongs to another
+        run or another process trains there.
     FileFormatError
         If the folder's checkpoint is not one of this model.
     MissingLibraryError
         If Lightning is not installed.
+    NotConvergedError
+        If the loss, or a weight, is no longer finite; the last checkpoint is from before.
     """
     if config.batch_size > len(data):
         raise InvalidArgumentError(
@@ -145,14 +147,25 @@ def fit(
     hardware = Hardware() if hardware is None else hardware
     shares = Shares.of(config, hardware.processes)
     run = _Run(model, data, config, folder)
-    if folder:
-        contents = {"sequences": len(data), "sha256": fingerprint(data.tensors())}
-        details = {"training": asdict(config), "data": contents}
-        match_run(folder, {"command": "fit", **(description or {}), **details})
-        run.resume(folder)
-    if run.done < run.total and not run.best.is_over:
-        run.progress, run.on_epoch, run.stop = progress, on_epoch, stop
-        _train(run, objective or CrossEntropy(), hardware, shares)
+    run.progress, run.on_epoch, run.stop = progress, on_epoch, stop
+    trainer = make_trainer(hardware, shares.passes, folder, _steps(run, shares.passes))
+    run.together = Together(trainer)
+    run.scaler = getattr(trainer.precision_plugin, "scaler", None)
+    is_first = run.together.is_first
+    if is_first:
+        warn_of_batch_norm(model, hardware)
+    with locked(folder) if folder and is_first else nullcontext():
+        if folder:
+            contents = {"sequences": len(data), "sha256": fingerprint(data.tensors())}
+            details: dict[str, Any] = {"training": asdict(config), "data": contents}
+            if hardware.precision != Hardware.precision:
+                details["precision"] = hardware.precision
+            whole = {"command": "fit", **(description or {}), **details}
+            match_run(folder, whole, write=is_first)
+            run.resume(folder)
+        if run.done < run.total and not run.best.is_over:
+            require_validation(config.patience, on_epoch is not None)
+            _train(run, objective or CrossEntropy(), trainer, shares)
     run.best.restore()
     model.eval()
     return run.history
@@ -178,15 +191,22 @@ class _Run:
         self.progress: Progress | None = None
         self.on_epoch: Callable[[int], dict[str, float]] | None = None
         self.stop: Callable[[], bool] | None = None
+        self.together: Together
+        self.scaler: GradScaler | None = None
+        self.earlier: list[dict[str, float]] = []
         self._losses: list[float] = []
         self._clock = time.monotonic()
 
     def resume(self, folder: Path) -> None:
         """Go on from a folder's checkpoint, if it has one."""
         if (folder / CHECKPOINT).exists():
-            self.done = restore_checkpoint(folder / CHECKPOINT, self.model, self.optimizer)
-        self._clock = time.monotonic() - keep_log_until(folder, self.done)
-        self.best.resume(read_log(folder))
+            self.done = restore_checkpoint(
+                folder / CHECKPOINT, self.model, self.optimizer, self.scaler
+            )
+        self.earlier = keep_log_until(folder, self.done, write=self.together.is_first)
+        taken = self.earlier[-1]["seconds"] if self.earlier else 0.0
+        self._clock = time.monotonic() - taken
+        self.best.resume(self.earlier)
 
     @property
     def scale(self) -> float:
@@ -200,19 +220,13 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * self.scale
 
-    def after_step(self, loss: float, is_first: bool) -> bool:
-        """Log, save and report; return whether to go on.
-
-        Parameters
-        ----------
-        loss
-            Mean over the batch.
-        is_first
-            Whether this process is the first of all, which alone writes.
-        """
+    def after_step(self, loss: float) -> bool:
+        """Log, save and report, given the mean loss of the batch; return whether to go on."""
+        is_first = self.together.is_first
         rate = self.config.learning_rate * self.scale
         self._losses.append(loss)
         self.done += 1
+        self._require(math.isfinite(loss), f"loss {loss} at step {self.done:,}")
         if self.progress and is_first:
             self.progress(self.done, self.total, loss)
         per_epoch = len(self.data) // self.config.batch_size
@@ -225,30 +239,91 @@ class _Run:
                 "seconds": round(time.monotonic() - self._clock, 2),
             }
             self._losses.clear()
+            if end_of_epoch:
+                self._require_finite_weights()
             if end_of_epoch and self.on_epoch:
-                line |= self.on_epoch(self.done // per_epoch)
+                # Each measures its own model, whose batch normalisation is its own.
+                line |= self.together.of_the_first(self.on_epoch(self.done // per_epoch))
             if end_of_epoch:
                 self.best.add(line, write=is_first)
             self.history.append(line)
             if self.folder and is_first:
                 with (self.folder / LOG).open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
-        self.stopped = self.done < self.total and self.stop is not None and self.stop()
+        self.stopped = self.done < self.total and self.together.any(
+            self.stop is not None and self.stop()
+        )
         due = self.done % self.config.checkpoint_every == 0 or end_of_epoch or self.stopped
+        if due:
+            self._require_finite_weights()
         if self.folder and due and is_first:
             self._save(self.folder / CHECKPOINT)
         return not self.stopped and not self.best.is_over
 
+    def _require_finite_weights(self) -> None:
+        finite = all(bool(value.isfinite().all()) for value in self.model.parameters())
+        self._require(finite, f"weights that are not finite after step {self.done:,}")
+
+    def _require(self, condition: bool, otherwise: str) -> None:
+        if not condition:
+            raise NotConvergedError(
+                f"{otherwise}; required: finite numbers; the training has diverged, start it with "
+                "a smaller learning_rate and ssm_learning_rate in another folder"
+            )
+
     def _save(self, path: Path) -> None:
         with uninterrupted():
-            save_checkpoint(path, self.done, self.model, self.optimizer)
+            save_checkpoint(path, self.done, self.model, self.optimizer, self.scaler)
 
 
-def _train(run: _Run, objective: Objective, hardware: Hardware, shares: Shares) -> None:
+def _steps(run: _Run, passes: int) -> Any:
+    """Return Lightning's callback of what goes before and after each step."""
+
+    class Steps(lightning().pytorch.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sum = 0.0
+
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            # Lightning's CSV begins anew, while TensorBoard's events are added to those there are.
+            for logger in trainer.loggers:
+                if isinstance(logger, lightning().pytorch.loggers.CSVLogger):
+                    log(logger, run.earlier)
+
+        def on_train_batch_start(
+            self, trainer: Any, module: Any, batch: Batch, batch_idx: int
+        ) -> None:
+            if batch_idx % passes == 0:
+                run.model.train()
+                run.before_step(trainer.global_rank)
+
+        def on_train_batch_end(
+            self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
+        ) -> None:
+            # Lightning returns what it has divided.
+            self.sum += outputs["loss"].item()
+            if (batch_idx + 1) % passes:
+                return
+            loss, self.sum = self.sum, 0.0
+            lines = len(run.history)
+            if not run.after_step(run.together.mean(loss)):
+                trainer.should_stop = True
+            for logger in trainer.loggers:
+                log(logger, run.history[lines:])
+
+    def log(logger: Any, lines: list[dict[str, float]]) -> None:
+        for line in lines:
+            logger.log_metrics(line, int(line["step"]))
+        if lines:
+            logger.save()
+
+    return Steps()
+
+
+def _train(run: _Run, objective: Objective, trainer: Any, shares: Shares) -> None:
     """Let Lightning run the steps that are left."""
-    library = lightning()
 
-    class Task(library.LightningModule):
+    class Task(lightning().LightningModule):
         """One pass of a step: the objective's mean over the batch."""
 
         def __init__(self) -> None:
@@ -262,77 +337,11 @@ def _train(run: _Run, objective: Objective, hardware: Hardware, shares: Shares) 
             # Lightning divides by the number of passes.
             return objective(self.model, batch) * (shares.passes / shares.local)
 
-    class Steps(library.pytorch.callbacks.Callback):
-        """What goes before and after each step."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.sum = 0.0
-
-        def on_train_batch_start(
-            self, trainer: Any, module: Any, batch: Batch, batch_idx: int
-        ) -> None:
-            if batch_idx % shares.passes == 0:
-                run.model.train()
-                run.before_step(trainer.global_rank)
-
-        def on_train_batch_end(
-            self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
-        ) -> None:
-            # Lightning returns what it has divided.
-            self.sum += outputs["loss"].item()
-            if (batch_idx + 1) % shares.passes:
-                return
-            loss, self.sum = self.sum, 0.0
-            if trainer.world_size > 1:
-                loss = float(trainer.strategy.reduce(torch.tensor(loss), reduce_op="mean"))
-            lines = len(run.history)
-            if not run.after_step(loss, trainer.is_global_zero):
-                trainer.should_stop = True
-            for line in run.history[lines:]:
-                for logger in trainer.loggers:
-                    logger.log_metrics(line, run.done)
-                    logger.save()
-
     device = next(run.model.parameters()).device
-    with _quiet():
-        trainer = library.Trainer(
-            accelerator=hardware.accelerator,
-            devices=hardware.devices,
-            num_nodes=hardware.nodes,
-            strategy="ddp" if hardware.processes > 1 else "auto",
-            precision=hardware.precision,
-            max_epochs=1,
-            accumulate_grad_batches=shares.passes,
-            callbacks=[Steps()],
-            logger=hardware.make_loggers(run.folder),
-            log_every_n_steps=LOG_EVERY,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        mine = replace(shares, rank=trainer.global_rank)
-        order = Order(len(run.data), run.config, run.done, mine, run.data.lengths)
+    mine = replace(shares, rank=trainer.global_rank)
+    order = Order(len(run.data), run.config, run.done, mine, run.data.lengths)
+    with quiet():
         trainer.fit(Task(), make_loader(run.data, order, run.config.workers))
     run.model.to(device)
     if run.stopped:
         raise KeyboardInterrupt
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep Lightning's hints to itself, and an interrupt what it is."""
-    logger = logging.getLogger("lightning.pytorch")
-    level, handler = logger.level, signal.getsignal(signal.SIGINT)
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    except SystemExit as error:
-        # How Lightning ends after an interrupt, whose handler it takes away.
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from error
-    finally:
-        logger.setLevel(level)

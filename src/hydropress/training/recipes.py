@@ -11,12 +11,11 @@ import yaml
 
 from hydropress.data.tasks import TASKS, find_task
 from hydropress.errors import DataNotFoundError, FileFormatError
+from hydropress.evaluation.task_models import OF_THE_TASK
 from hydropress.models.classifier import ClassifierConfig
 from hydropress.training.config import TrainingConfig
 
 ENTRIES = ("data", "length", "seed", "model", "training")
-OF_THE_TASK = ("num_classes", "num_inputs", "num_tokens", "pairs")
-"""Fields of the model that its task decides."""
 
 Config = TypeVar("Config")
 
@@ -115,7 +114,7 @@ def parse_recipe(content: Any, *, name: str, source: str) -> Recipe:
     entries = _mapping(content, source)
     _check_keys(entries, ENTRIES, source)
     data = entries.get("data", Recipe.data)
-    if data not in TASKS:
+    if not isinstance(data, str) or data not in TASKS:
         raise FileFormatError(
             f"{source}, data: {data!r}; required: one of {', '.join(TASKS)}; correct it"
         )

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from hydropress.errors import InvalidArgumentError
-from hydropress.evaluation.outputs import RUN, write_run
+from hydropress.evaluation.outputs import CHECKPOINT, LOCK, RUN, write_run
 from hydropress.evaluation.records import read_json
+from hydropress.models.checkpoint import is_left_of
 
-LOG = "training.jsonl"
+LOG, BEST = "training.jsonl", "best.safetensors"
 IRRELEVANT = ("training.checkpoint_every", "training.workers", "recipe.name")
 """Entries that may differ between a run and its continuation: they change no number."""
 
@@ -37,7 +40,41 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def match_run(folder: Path, description: Mapping[str, Any]) -> None:
+@contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Keep other processes from training in a folder; whatever ends this one ends that, too.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If another process trains there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        if _lock(file):
+            for entry in folder.iterdir():
+                if any(is_left_of(name, entry) for name in (RUN, LOG, CHECKPOINT, BEST)):
+                    entry.unlink()
+        yield
+
+
+def _lock(file: Any) -> bool:
+    """Lock a file until it is closed; False where there are no locks."""
+    try:
+        system = import_module("fcntl")
+        system.flock(file, system.LOCK_EX | system.LOCK_NB)
+    except BlockingIOError as error:
+        folder = str(Path(file.name).parent)
+        raise InvalidArgumentError(
+            f"another process trains in {folder!r}; required: one at a time; wait for it or "
+            "choose another output folder"
+        ) from error
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def match_run(folder: Path, description: Mapping[str, Any], *, write: bool = True) -> None:
     """Write down what a folder's run is, or check that it is the same one.
 
     Parameters
@@ -47,6 +84,8 @@ def match_run(folder: Path, description: Mapping[str, Any]) -> None:
         taken to match.
     description
         Nested, ready for JSON.
+    write
+        Whether this process is the one that writes.
 
     Raises
     ------
@@ -55,7 +94,8 @@ def match_run(folder: Path, description: Mapping[str, Any]) -> None:
     """
     path = folder / RUN
     if not path.is_file():
-        write_run(folder, description)
+        if write:
+            write_run(folder, description)
         return
     there, here = _flat(read_json(path)), _flat(json.loads(json.dumps(dict(description))))
     differing = [

@@ -14,13 +14,13 @@ from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.metrics import accuracy, predict
 from hydropress.evaluation.outputs import check_folder, uninterrupted
 from hydropress.evaluation.records import versions, write_json
-from hydropress.models.checkpoint import save
+from hydropress.models.checkpoint import CONFIG, save
 from hydropress.models.classifier import SequenceClassifier
-from hydropress.training.checkpoints import read_log
+from hydropress.training.checkpoints import read_log, require_validation
 from hydropress.training.config import RecoveryConfig, TrainingConfig
 from hydropress.training.hardware import Hardware, is_first_process
 from hydropress.training.loop import Progress, fit
-from hydropress.training.objectives import Objective
+from hydropress.training.objectives import Objective, describe
 from hydropress.training.recipes import Recipe
 from hydropress.training.run_folder import fingerprint
 
@@ -109,7 +109,7 @@ def train_recipe(
     settings = recipe.to_dict()
     del settings["training"]
     description = {"command": "train", "recipe": {"name": recipe.name, **settings}}
-    run = _run(
+    run, trained = _run(
         model,
         train,
         recipe.training,
@@ -122,7 +122,7 @@ def train_recipe(
         hardware=hardware,
     )
     record = {"recipe": {"name": recipe.name, **recipe.to_dict()}, "sequences": len(train)}
-    _write(run, folder, record)
+    _write(run, trained, folder, record)
     return run
 
 
@@ -147,7 +147,7 @@ def finetune(
     data
         Training images.
     config
-        :class:`~hydropress.training.config.RecoveryConfig` if not given.
+        :class:`~hydropress.training.config.RecoveryConfig` if not given; without ``patience``.
     objective, hardware, progress, stop
         As in :func:`~hydropress.training.loop.fit`.
     folder
@@ -161,13 +161,17 @@ def finetune(
         With the new model.
     """
     settings = RecoveryConfig() if config is None else config
+    require_validation(settings.patience, False)
     if folder is not None:
         check_folder(folder, "finetune")
-    description = {"command": "finetune", "model": fingerprint(model.state_dict().values())}
+    description: dict[str, Any] = {
+        "command": "finetune",
+        "model": fingerprint(model.state_dict().values()),
+    }
     copied = copy.deepcopy(model)
     if objective is not None:
-        description["objective"] = type(objective).__name__
-    run = _run(
+        description["objective"] = describe(objective)
+    run, trained = _run(
         copied,
         data,
         settings,
@@ -180,7 +184,7 @@ def finetune(
         hardware=hardware,
     )
     if folder is not None:
-        _write(run, folder, {"training": asdict(settings), "sequences": len(data)})
+        _write(run, trained, folder, {"training": asdict(settings), "sequences": len(data)})
     return run
 
 
@@ -197,8 +201,11 @@ def _run(
     validation: LabelledSequences | None = None,
     objective: Objective | None = None,
     hardware: Hardware | None = None,
-) -> TrainingRun:
-    """Train; what is measured after each epoch is the test's accuracy, or the validation's."""
+) -> tuple[TrainingRun, bool]:
+    """Train, and return whether a step was left to take.
+
+    What is measured after each epoch is the test's accuracy, or the validation's.
+    """
     name, measured = ("test_accuracy", test) if validation is None else ("accuracy", validation)
 
     def measure(_: int) -> dict[str, float]:
@@ -229,15 +236,23 @@ def _run(
     if validation is not None and test is not None:
         last["test_accuracy"] = accuracy(predict(model, test), test.labels)
     seconds = last["seconds"]
-    return TrainingRun(model, steps, last.get("test_accuracy"), seconds, last.get("accuracy"))
+    run = TrainingRun(model, steps, last.get("test_accuracy"), seconds, last.get("accuracy"))
+    return run, bool(history)
 
 
-def _write(run: TrainingRun, folder: Path, record: dict[str, Any]) -> None:
-    """Write the model and training.json; the latter last, as the sign of a complete run."""
+def _write(run: TrainingRun, trained: bool, folder: Path, record: dict[str, Any]) -> None:
+    """Write the model and training.json; the latter last, as the sign of a complete run.
+
+    What is there stays, unless the model was ``trained`` further.
+    """
     if not is_first_process():
         return
+    complete = not trained and (folder / TRAINING).is_file()
     with uninterrupted():
-        save(run.model, folder / MODEL)
+        if not complete or not (folder / MODEL / CONFIG).is_file():
+            save(run.model, folder / MODEL)
+        if complete:
+            return
         write_json(
             folder / TRAINING,
             {
