@@ -19,3 +19,14 @@ def replacing(path: Path) -> Generator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_left_of(name: str, entry: Path) -> bool:
+    """Return whether a file is what a kill left of writing the file ``name``."""
+    return entry.name.startswith(f"{name}.") and entry.suffix == ".tmp"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file in one step: a reader sees the old content or the new, never a part."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from hydropress.atomic import write_atomically
 from hydropress.errors import HydropressError, InvalidArgumentError
 from hydropress.models import checkpoint
-from hydropress.models.checkpoint import CONFIG, TENSORS, load, save, save_tensors, write_atomically
+from hydropress.models.checkpoint import CONFIG, TENSORS, load, save, save_tensors
 from hydropress.models.classifier import SequenceClassifier, SSMBlock
 from hydropress.models.dss import DSS
 from hydropress.models.s4d import S4D

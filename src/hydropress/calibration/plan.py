@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hydropress.atomic import write_atomically
 from hydropress.errors import FileFormatError, InvalidArgumentError
-from hydropress.models.checkpoint import write_atomically
 
 VERSION = 1
 Orders = tuple[tuple[int, ...], ...]

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydropress.atomic import is_left_of, write_atomically
 from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.records import read_json
-from hydropress.models.checkpoint import is_left_of, write_atomically
 
 RUN = "run.json"
 CHECKPOINT = "checkpoint.safetensors"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from hydropress.atomic import write_atomically
 from hydropress.errors import FileFormatError
 from hydropress.evaluation.metrics import (
     average_order,
@@ -18,7 +19,6 @@ from hydropress.evaluation.metrics import (
     count_ssm_parameters,
     count_states,
 )
-from hydropress.models.checkpoint import write_atomically
 
 RESULTS = "results.json"
 DETAILS = "details.json"

@@ -6,10 +6,7 @@ hostile description costs nothing.
 """
 
 import json
-import os
-import secrets
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from hydropress.atomic import replacing
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
 from hydropress.models.classifier import ClassifierConfig, SequenceClassifier, SSMBlock
 from hydropress.models.config import is_described
@@ -46,28 +44,6 @@ _DTYPES = {
 }
 
 
-@contextmanager
-def _replacing(path: Path) -> Generator[Path]:
-    """Give a temporary path of one's own to write to; it becomes ``path`` if the block succeeds."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def is_left_of(name: str, entry: Path) -> bool:
-    """Return whether a file is what a kill left of writing the file ``name``."""
-    return entry.name.startswith(f"{name}.") and entry.suffix == ".tmp"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file in one step: a reader sees the old content or the new, never a part."""
-    with _replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     # Written by Python, so that the file's permissions are those of any other.
     path.write_bytes(serialize({name: value.contiguous() for name, value in tensors.items()}))
@@ -75,7 +51,7 @@ def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write a safetensors file in one step."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         _write_tensors(tensors, temporary)
 
 
@@ -119,7 +95,7 @@ def save(model: SequenceClassifier, directory: str | Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     # They take their places in reverse order: the description last.
-    with _replacing(folder / CONFIG) as config, _replacing(folder / TENSORS) as weights:
+    with replacing(folder / CONFIG) as config, replacing(folder / TENSORS) as weights:
         _write_tensors(tensors, weights)
         config.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 

@@ -115,7 +115,8 @@ class HubModel:
         InvalidArgumentError
             As in :func:`hydropress.save`.
         """
-        from hydropress.models.checkpoint import save, write_atomically
+        from hydropress.atomic import write_atomically
+        from hydropress.models.checkpoint import save
 
         model, folder = cast("SequenceClassifier", self), Path(directory)
         save(model, folder)

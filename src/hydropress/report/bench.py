@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hydropress.atomic import replacing
+from hydropress.atomic import write_atomically
 from hydropress.errors import DataNotFoundError, FileFormatError
 from hydropress.report.bench_figures import BARS, error_figure, growth_figure, speed_figure
 from hydropress.report.html import REPORT, render_page
@@ -115,8 +115,7 @@ def write_bench_report(directory: Path) -> Path:
     record = read_json(path)
     _check(record, str(path))
     page = Path(directory) / REPORT
-    with replacing(page) as temporary:
-        temporary.write_text(render_bench(record), encoding="utf-8")
+    write_atomically(page, render_bench(record))
     return page
 
 

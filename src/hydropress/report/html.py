@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hydropress.atomic import replacing
+from hydropress.atomic import write_atomically
 from hydropress.report.figures import METRICS, SIZES, legend, size_figures
 from hydropress.report.layers import model_figures
 from hydropress.report.methods import Palette
@@ -110,8 +110,7 @@ def write_report(directory: Path) -> Path:
     details = check_details(read_json(folder / DETAILS), str(folder / DETAILS))
     page = render_report(results, details)
     path = folder / REPORT
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_atomically(path, page)
     return path
 
 

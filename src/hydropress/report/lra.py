@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from hydropress.atomic import replacing
+from hydropress.atomic import write_atomically
 from hydropress.report.html import REPORT, render_page
 from hydropress.report.lra_figures import budget_figure, share_figure
 from hydropress.report.lra_headline import fact, headline, listed
@@ -132,8 +132,7 @@ def write_lra_report(folder: Path) -> Path:
     """
     page = Path(folder) / REPORT
     text = render_lra(read_rows(Path(folder) / RUNS))
-    with replacing(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_atomically(page, text)
     return page
 
 

@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from hydropress.atomic import write_atomically
 from hydropress.errors import FileFormatError, InvalidArgumentError
-from hydropress.models.checkpoint import save_tensors, write_atomically
+from hydropress.models.checkpoint import save_tensors
 from hydropress.training.run_folder import BEST, LOG
 
 SCORE = "accuracy"

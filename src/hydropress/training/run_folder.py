@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from hydropress.atomic import is_left_of
 from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.outputs import CHECKPOINT, LOCK, RUN, write_run
 from hydropress.evaluation.records import read_json
-from hydropress.models.checkpoint import is_left_of
 
 LOG, BEST = "training.jsonl", "best.safetensors"
 IRRELEVANT = ("training.checkpoint_every", "training.workers", "recipe.name")

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hydropress.atomic import write_atomically
 from hydropress.bench.lra.config import METHODS, Run, SweepConfig
 from hydropress.bench.lra.originals import Data, Original, read_original, train_original
 from hydropress.bench.lra.single import perform
@@ -18,7 +19,6 @@ from hydropress.errors import (
 )
 from hydropress.evaluation.outputs import RUN, check_folder, write_run
 from hydropress.evaluation.records import read_json, write_json
-from hydropress.models.checkpoint import write_atomically
 from hydropress.training.loop import Progress
 
 COMMAND = "bench lra"

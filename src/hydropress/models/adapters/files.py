@@ -14,9 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from hydropress.atomic import write_atomically
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
 from hydropress.models.adapters.registry import get_adapter
-from hydropress.models.checkpoint import TENSORS, save_tensors, write_atomically
+from hydropress.models.checkpoint import TENSORS, save_tensors
 from hydropress.models.layer import LinearSSM
 from hydropress.models.modal_mimo_ssm import ModalMIMOSSM
 from hydropress.models.modal_ssm import ModalSSM
