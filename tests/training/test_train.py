@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 import torch
 
 from hydropress.data.fashion_mnist import load_full
+from hydropress.data.tasks import find_task
 from hydropress.errors import DataNotFoundError, InvalidArgumentError
 from hydropress.evaluation.metrics import accuracy, predict
 from hydropress.models.checkpoint import load
 from hydropress.models.classifier import SequenceClassifier
+from hydropress.training import train
 from hydropress.training.config import RecoveryConfig, TrainingConfig
 from hydropress.training.hardware import Hardware
 from hydropress.training.loop import fit
@@ -79,6 +82,21 @@ def test_the_record_of_a_finished_run_stays(tmp_path, data_folder):
     path.unlink()
     train_recipe(RECIPE, folder, data_folder)
     assert json.loads(path.read_text())["steps"] == 6
+
+
+def test_what_has_to_be_said_of_the_data_stands_beside_the_accuracy(
+    tmp_path, data_folder, monkeypatch
+):
+    def load(split, source):
+        return replace(load_full(split, source.folder), note="slightly lossy")
+
+    task = replace(find_task("fashion-mnist"), loader=load)
+    monkeypatch.setattr(train, "find_task", lambda name: task)
+    for name, expected in (("noted", "slightly lossy"), ("plain", None)):
+        train_recipe(RECIPE, tmp_path / name, data_folder)
+        record = json.loads((tmp_path / name / "training.json").read_text())
+        assert record.get("note") == expected
+        monkeypatch.undo()
 
 
 def test_a_changed_recipe_is_refused(tmp_path, data_folder):

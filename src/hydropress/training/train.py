@@ -122,6 +122,8 @@ def train_recipe(
         hardware=hardware,
     )
     record = {"recipe": {"name": recipe.name, **recipe.to_dict()}, "sequences": len(train)}
+    if note := getattr(test, "note", ""):
+        record["note"] = note
     _write(run, trained, folder, record)
     return run
 
