@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hydropress.calibration import fit
+from hydropress.calibration import window
 from hydropress.calibration.fit import CalibratedSettings, LayerFit
 from hydropress.calibration.signals import LayerSignals
 from hydropress.compression.model import compress
@@ -21,7 +21,7 @@ def test_the_window_is_the_same_in_parts(monkeypatch):
     full = layer.system().reshape(-1)
     whole = LayerFit.of(full, signals, CalibratedSettings())
     # Two systems at a time.
-    monkeypatch.setattr(fit, "ENTRIES_AT_ONCE", 2 * 20**2 + 1)
+    monkeypatch.setattr(window, "ENTRIES_AT_ONCE", 2 * 20**2 + 1)
     parts = LayerFit.of(full, signals, CalibratedSettings())
     for name in ("factors", "targets", "constants", "output_energies", "rows", "energy"):
         first, second = getattr(whole.window, name), getattr(parts.window, name)

@@ -6,29 +6,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.calibration.signals import (
-    LayerSignals,
-    WindowStatistics,
-    input_spectra,
-    output_statistics,
-    predict,
-    window_statistics,
-)
+from hydropress.calibration.signals import LayerSignals, input_spectra, predict
+from hydropress.calibration.window import Means, Pull, energy_scale, retarget, window_of
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.descent import DescentConfig, descend
 from hydropress.reduction.h2 import optimize_path
 from hydropress.reduction.iterate import Iterate
-from hydropress.reduction.merit import mode_energies
 from hydropress.reduction.multistart import narrow_width
 from hydropress.reduction.reduce import reduce_path
 from hydropress.reduction.residues import refit_residues
 from hydropress.reduction.sampled import KernelObjective, SpectralObjective
 from hydropress.reduction.search import Candidates, ladder_of_exponents
 from hydropress.systems.modal import SISOSystem
-from hydropress.systems.norms import h2_norm
-
-ENTRIES_AT_ONCE = 2**26
-"""Of the matrices of a window, L² each: 512 MB in float64."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +90,6 @@ class CalibratedResult:
     starts: dict[str, int]
 
 
-def _energy_scale(full: SISOSystem) -> Tensor:
-    """Return ‖k‖², or the energy of a mode that has more: what the energies of modes are over."""
-    own = mode_energies(Iterate.from_system(full), torch.ones_like(full.D), full.time)
-    return torch.maximum(h2_norm(full) ** 2, own.amax(-1))
-
-
 def _spectral_objective(
     full: SISOSystem, signals: LayerSignals, fits_feedthrough: bool
 ) -> SpectralObjective:
@@ -116,77 +99,9 @@ def _spectral_objective(
     targets = response * spectra.transfer
     total = (spectra.power * targets.abs() ** 2).sum(-1, keepdim=True)
     weights = spectra.power / total.clamp_min(1e-300)
-    energy = _energy_scale(full)
+    energy = energy_scale(full)
     # A free D is fitted from scratch: the target includes the full system's own.
     return SpectralObjective(spectra.frequencies, weights, targets, energy, fits_feedthrough)
-
-
-@dataclass(frozen=True)
-class _Means:
-    """What the bias of a reduced system follows from.
-
-    Attributes
-    ----------
-    inputs, output
-        As in :class:`~hydropress.calibration.signals.WindowStatistics`, ``(K, L)`` and ``(K,)``.
-    """
-
-    inputs: Tensor
-    output: Tensor
-
-
-def _window(
-    full: SISOSystem, signals: LayerSignals, fits_feedthrough: bool
-) -> tuple[KernelObjective, _Means]:
-    """Return the objective on the window, worked out for some systems after the others."""
-    length = signals.inputs.shape[-1]
-    at_once = max(1, ENTRIES_AT_ONCE // length**2)
-    parts: list[KernelObjective] = []
-    means: list[_Means] = []
-    for start in range(0, len(full.D), at_once):
-        rows = slice(start, start + at_once)
-        statistics = window_statistics(signals.systems(rows))
-        parts.append(_window_objective(full[rows], statistics, fits_feedthrough))
-        means.append(_Means(statistics.input_means, statistics.output_mean))
-    joined = KernelObjective(
-        torch.cat([part.factors for part in parts]),
-        torch.cat([part.targets for part in parts]),
-        torch.cat([part.constants for part in parts]),
-        torch.cat([part.output_energies for part in parts]),
-        torch.arange(len(full.D), device=full.D.device),
-        torch.cat([part.energy for part in parts]),
-        fits_feedthrough,
-    )
-    return joined, _Means(
-        torch.cat([part.inputs for part in means]), torch.cat([part.output for part in means])
-    )
-
-
-def _window_objective(
-    full: SISOSystem, statistics: WindowStatistics, fits_feedthrough: bool
-) -> KernelObjective:
-    gram = statistics.gram
-    diagonal = gram.diagonal(dim1=-2, dim2=-1)
-    diagonal += 1e-9 * diagonal.mean(-1, keepdim=True).clamp_min(1e-300)
-    lower = torch.linalg.cholesky(gram)
-    targets, constants = _targets(lower, statistics.cross, statistics.output_energy)
-    rows = torch.arange(len(gram), device=gram.device)
-    return KernelObjective(
-        # Single precision moves the error by 1e-7 of the output, far below what data can tell.
-        lower.mT.float().contiguous(),
-        targets,
-        constants,
-        statistics.output_energy.clamp_min(1e-300),
-        rows,
-        _energy_scale(full),
-        fits_feedthrough,
-    )
-
-
-def _targets(lower: Tensor, cross: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
-    """Return g and the constant of a window's objective, of the factor F = lowerᵀ."""
-    targets = torch.linalg.solve_triangular(lower, cross[..., None], upper=False)[..., 0]
-    return targets, (energy - targets.square().sum(-1)).clamp_min(0)
 
 
 def held_out_error(system: SISOSystem, bias: Tensor, signals: LayerSignals) -> Tensor:
@@ -290,8 +205,8 @@ class LayerFit:
         What the systems get and should return, K rows.
     held_out
         The last of the sequences, on which starts are compared.
-    means, window
-        Means and objective of the others.
+    means, window, pull
+        Means and objective of the others, and what draws systems that see little.
     config
         Settings of the descent.
     """
@@ -299,8 +214,9 @@ class LayerFit:
     full: SISOSystem
     signals: LayerSignals
     held_out: LayerSignals
-    means: _Means
+    means: Means
     window: KernelObjective
+    pull: Pull
     config: DescentConfig
 
     @staticmethod
@@ -320,32 +236,15 @@ class LayerFit:
         """
         count, length = signals.inputs.shape[1:]
         fit, held_out = signals.split(settings.num_held_out(count))
-        window, means = _window(full, fit, fits_feedthrough)
-        return LayerFit(full, signals, held_out, means, window, settings.polish(length))
+        window, means, pull = window_of(full, fit, fits_feedthrough)
+        return LayerFit(full, signals, held_out, means, window, pull, settings.polish(length))
 
     def towards(self, outputs: Tensor) -> "LayerFit":
         """Return the same for other outputs wanted, shape ``(K, n, L)``."""
         signals = replace(self.signals, outputs=outputs)
         held_out = len(self.held_out.inputs[0])
         fitted, last = signals.split(held_out)
-        cross, energy, mean = output_statistics(fitted.inputs, fitted.outputs, self.means.inputs)
-        factors = self.window.factors
-        # In double precision the copies of a few at a time.
-        at_once = max(1, ENTRIES_AT_ONCE // factors.shape[-1] ** 2)
-        parts = [
-            _targets(lower.mT.double(), *statistics)
-            for lower, *statistics in zip(
-                *(one.split(at_once) for one in (factors, cross, energy)), strict=True
-            )
-        ]
-        targets, constants = (torch.cat(column) for column in zip(*parts, strict=True))
-        window = replace(
-            self.window,
-            targets=targets,
-            constants=constants,
-            output_energies=energy.clamp_min(1e-300),
-        )
-        means = replace(self.means, output=mean)
+        window, means = retarget(self.window, self.means, self.pull, fitted)
         return replace(self, signals=signals, held_out=last, means=means, window=window)
 
     def _assess(self, iterate: Iterate) -> _Fitted:
@@ -354,6 +253,10 @@ class LayerFit:
         kernel[:, 0] += system.D
         bias = self.means.output - (kernel * self.means.inputs).sum(-1)
         error = held_out_error(system, bias, self.held_out)
+        unseen = torch.nonzero(self.held_out.outputs.std((1, 2)) == 0)[:, 0]
+        if len(unseen):
+            whole = replace(Iterate.from_system(system[unseen]), D=system.D[unseen])
+            error[unseen] = self.window.select(unseen).evaluate(whole).error.sqrt()
         return _Fitted(system, bias, torch.where(error.isfinite(), error, torch.inf))
 
     def reduce(self, starts: dict[str, Iterate]) -> CalibratedResult:

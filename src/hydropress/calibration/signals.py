@@ -13,6 +13,8 @@ from hydropress.systems.modal import SISOSystem
 
 CAPTURE_BATCH = 64
 NUM_BINS = 192
+SILENCE = 1e-15
+"""Root mean square below which a signal counts as zeros: squares of single precision end there."""
 
 
 def first_of(value: Any) -> Tensor:
@@ -134,7 +136,21 @@ class LayerSignals:
 
     @staticmethod
     def of(full: SISOSystem, original_inputs: Tensor, inputs: Tensor) -> "LayerSignals":
-        """Run the original systems ``(directions, H)`` on what they got, ``(n, H, L)``."""
+        """Run the original systems ``(directions, H)`` on what they got, ``(n, H, L)``.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the sum of the inputs' squares is not finite.
+        """
+        for signals in (original_inputs, inputs):
+            largest = float(signals.abs().max())
+            if not largest**2 * signals.numel() < torch.finfo(signals.dtype).max:
+                raise InvalidArgumentError(
+                    f"a layer that receives numbers as large as {largest:.3g}; required: numbers "
+                    f"whose squares {signals.dtype} can add up; scale the calibration sequences, "
+                    "or look at what the model makes of them"
+                )
         directions = full.batch_shape[0]
         original, flat = _by_row(original_inputs, directions), full.reshape(-1)
         kernels = flat.impulse_response(original.shape[-1])
@@ -200,6 +216,9 @@ class WindowStatistics:
         Shape ``(K,)``.
     input_means
         Mean over sequences and time of u'[t - j], shape ``(K, L)``.
+    input_energy
+        Σ u'[t - j]² with the mean, over sequences and time, its mean over j, shape ``(K,)``; 0 of
+        inputs that single precision does not tell from zeros.
     """
 
     gram: Tensor
@@ -207,6 +226,7 @@ class WindowStatistics:
     output_energy: Tensor
     output_mean: Tensor
     input_means: Tensor
+    input_energy: Tensor
 
 
 def window_statistics(signals: LayerSignals) -> WindowStatistics:
@@ -224,9 +244,11 @@ def window_statistics(signals: LayerSignals) -> WindowStatistics:
     for i in range(length - 2, -1, -1):
         gram[:, i, :-1] += gram[:, i + 1, 1:]
     total = count * length
+    energy = gram.diagonal(dim1=-2, dim2=-1).mean(-1)
+    energy = torch.where(energy > SILENCE**2 * total, energy, 0.0)
     means = inputs.sum(1).double().cumsum(-1).flip(-1) / total
     gram -= total * means[:, :, None] * means[:, None, :]
-    return WindowStatistics(gram, *output_statistics(inputs, outputs, means), means)
+    return WindowStatistics(gram, *output_statistics(inputs, outputs, means), means, energy)
 
 
 def output_statistics(
