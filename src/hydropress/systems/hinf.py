@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from hydropress.systems.assembly import difference, without_silent_modes
+from hydropress.systems.eigen import eigenvalues
 from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import MIMOSystem, ModalSystem
 from hydropress.systems.moments import Time, expm1, wrap_phase
@@ -162,7 +163,7 @@ class _Moved:
         A = torch.diag_embed(self.poles) + direct.mH @ (D.mH @ C)
         lower = -C.mH @ torch.linalg.solve(outputs, C)
         matrix = torch.cat([torch.cat([A, B @ direct], -1), torch.cat([lower, -A.mH], -1)], -2)
-        values = torch.linalg.eigvals(_graded(matrix, self.poles))
+        values = eigenvalues(_graded(matrix, self.poles))
         crossing = values.real.abs() <= _NEAR_THE_AXIS * values.abs()
         return torch.where(crossing, 2 * torch.atan(values.imag), math.inf).sort(-1).values
 
