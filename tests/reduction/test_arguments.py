@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,7 @@ from hydropress.reduction import registry
 from hydropress.reduction.reduce import reduce, reduce_path
 from hydropress.reduction.registry import get_method, method_names, register_method
 from hydropress.reduction.result import Outcome
-from hydropress.reduction.weights import SpectralWeight
+from hydropress.reduction.weights import InputCovariance, SpectralWeight
 from hydropress.systems.modal import ModalSystem
 from reduction.problems import METHODS, QUICK, half_circle
 from strategies import bank, build, seeded_bank
@@ -101,6 +102,66 @@ def test_a_path_has_one_set_of_orders(arguments):
 def test_a_path_has_no_negative_orders(arguments):
     with pytest.raises(InvalidArgumentError, match="required"):
         reduce_path(FULL, **arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"max_order": order} for order in (4.0, "4", 2.5, [2], True)]
+    + [{"orders": orders} for orders in (2, "2", (2.0,), (True,), (2, None))],
+)
+def test_orders_of_another_kind(arguments):
+    with pytest.raises(InvalidArgumentError, match=r"orders .*; required: integers from 0 on"):
+        reduce_path(FULL, **arguments)
+
+
+def test_a_system_without_modes():
+    result = reduce(ModalSystem.siso([], [], 2.0), 0)
+    assert float(result.relative_error) == float(result.certificate.lower_bound) == 0
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(0, 1), (1, 0), (0, 0)])
+def test_a_system_without_inputs_or_outputs(inputs, outputs):
+    with pytest.raises(InvalidArgumentError, match=rf"{inputs} inputs and {outputs} outputs"):
+        ModalSystem.mimo([0.5], np.ones((1, inputs)), np.ones((outputs, 1)))
+
+
+def test_weights_may_be_arrays():
+    values = np.linspace(1.0, 2.0, 8)
+    weight = SpectralWeight(FREQUENCIES, torch.from_numpy(values))
+    expected = reduce(FULL, 2, weight=weight).relative_error
+    for given in (values, values.tolist()):
+        weight = SpectralWeight(FREQUENCIES.numpy(), given)  # pyright: ignore[reportArgumentType]
+        assert torch.equal(reduce(FULL, 2, weight=weight).relative_error, expected)
+    covariance = InputCovariance(np.array([[2.0, 0.5], [0.5, 1.0]]))  # pyright: ignore[reportArgumentType]
+    full = ModalSystem.mimo([0.5, 0.9], np.ones((2, 2)), np.eye(2))
+    assert 0 < float(reduce(full, 1, weight=covariance).relative_error) < 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SpectralWeight(FREQUENCIES, torch.ones(8) + 0j), "complex64 .*; required: real"),
+        (lambda: SpectralWeight(FREQUENCIES, "ones"), "values of a weight is a str"),  # pyright: ignore[reportArgumentType]
+        (lambda: 3.0, r"weight=3\.0; required: a SpectralWeight"),
+    ],
+)
+def test_weights_of_another_kind(make, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        reduce(FULL, 2, weight=make())
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-155, 1e155, 1e300])
+def test_residues_whose_squares_are_no_numbers(size):
+    with pytest.raises(InvalidArgumentError, match=r"residues sum up to .*scale its input"):
+        reduce(ModalSystem.siso([0.5, 0.3 + 0.4j], [size, size]), 1)
+
+
+@pytest.mark.parametrize("size", [1e-130, 1e130])
+def test_large_and_small_residues_reduce_as_others_do(size):
+    poles, residues = [0.5, 0.3 + 0.4j], np.array([1.0, 2.0])
+    expected = reduce(ModalSystem.siso(poles, residues), 1).relative_error
+    found = reduce(ModalSystem.siso(poles, size * residues), 1).relative_error
+    assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_a_path_knows_its_orders_only():

@@ -121,6 +121,17 @@ def test_descents_on_mimo_systems(full, order, horizon):
     check(full, order, ("h2", "gradient"), horizon)
 
 
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+@pytest.mark.parametrize("pole", [-2.853e-10 + 19.494j, -0.01 + 1j])
+def test_no_bound_above_an_attained_error_where_modes_cancel(pole, order):
+    full = ModalSystem.siso([pole] * 2, [0.072 + 0.098j, -0.072 - 0.098j], 0.5, time="continuous")
+    result = reduce(full, order, "balanced")
+    certificate = result.certificate
+    # No model at all is off by the whole, whatever the order.
+    errors = [1.0, float(result.relative_error), float(certificate.balanced_error)]
+    assert float(certificate.lower_bound) <= min(errors) * (1 + 1e-9)
+
+
 @pytest.mark.slow
 @given(st.one_of(awkward_scalars(), awkward_mimo()), st.integers(0, 6), HORIZONS)
 @settings(max_examples=40)

@@ -28,6 +28,7 @@ from hydropress.systems.interop import (
     to_pymor,
     to_scipy,
 )
+from hydropress.systems.modal import ModalSystem
 from tolerances import DENSE, NORM
 
 # SciPy's types, inferred from its code, are narrower than what it takes and returns.
@@ -216,3 +217,30 @@ def test_a_method_that_changes_the_feedthrough_is_refused(monkeypatch):
     full: Any = from_arrays(*plant(12), time="discrete")
     with pytest.raises(InvalidArgumentError, match="'moves D', which changes D.*keeps D, or delay"):
         reduce(full, 2, "moves D")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("poles", [[0, 0.5], [0, -0.3, 0.6], [0, 0.2 + 0.4j], [0, 0.9, 0.91]])
+def test_full_order_with_a_pole_at_zero(method, poles):
+    # A sample of its own at t = 1, as a filter with a zero leading coefficient has it.
+    full = ModalSystem.siso(poles, [2.0, *range(1, len(poles))], delay=1)
+    result = reduce(full, int(full.order), method)
+    error = respond(*to_arrays(result.system)) - respond(*to_arrays(full))
+    assert abs(error).max() < 1e-12
+    assert float(result.relative_error) < 1e-12
+    assert float(result.certificate.balanced_error) < 1e-12
+
+
+def test_a_bank_whose_order_is_that_of_a_member_with_a_pole_at_zero():
+    full = ModalSystem.siso([[0, 0.9, 0.5], [0.2, 0.9, 0.5 + 0.3j]], np.ones((2, 3)), delay=1)
+    errors = reduce(full, 3).relative_error
+    assert float(errors[0]) < 1e-12
+    assert float(errors[1]) == pytest.approx(float(reduce(full[1], 3).relative_error), rel=1e-6)
+
+
+@pytest.mark.parametrize("pole", [1e-26, 1e-100, 1e-300])
+def test_singular_perturbation_to_full_order_with_a_pole_next_to_zero(pole):
+    full = ModalSystem.siso([pole, 0.5], [2.0, 1.0])
+    result = reduce(full, 2, "singular-perturbation")
+    assert float(result.relative_error) < 1e-12
+    assert float(reduce(full, 2, "balanced").relative_error) < 1e-12

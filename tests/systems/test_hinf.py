@@ -156,6 +156,31 @@ def test_poles_many_decades_apart(time, decades):
     assert bool((sampled_at_resonances(systems) <= norms * (1 + NORM)).all())
 
 
+HIDDEN = [
+    (-0.02810895264270723, 0.00190003295992432),
+    (-0.001570847089934089, 19.18297518711767),
+    (-6.882678056672971e-06, 0.016238023949727756),
+    (-0.15993369859348586, -2.6040798508537312e-05),
+    (-7.289396616377783e-06 + 1j * math.pi, -0.0012454488684441934),
+    (-0.006431673467840093, 0.0012035723992262454),
+    (-9.539538693622985e-05, -51.6396062164963),
+    (-0.010309549145104359 + 1j * math.pi, 0.00042133229713815486),
+    (-5.900498017392828e-05, 3.483568887583039e-08),
+    (-0.01394552284267815 + 0.30019424585936444j, 1.298098734664079e-06 - 2.2868166114179456e-06j),
+]
+"""Exponents and residues of slow modes that cancel each other but for a small share: the level sets
+of the gain end in rounding 3e-5 below its maximum, at a frequency of 3.5e-6."""
+
+
+def test_a_maximum_between_the_decays_of_slow_modes():
+    exponents, residues = torch.tensor(HIDDEN, dtype=torch.complex128).T.unbind(0)
+    states = torch.tensor([1] * 9 + [2])
+    system = ModalSystem.from_exponents(exponents, residues, states, -0.9369805960313202)
+    best = float(sampled_at_resonances(system.reshape(1)))
+    assert hinf_norm(system).item() == pytest.approx(best, rel=1e-6)
+    assert hinf_norm(system).item() >= best * (1 - NORM)
+
+
 @given(modal_systems(nearest=1e-4))
 @settings(max_examples=40)
 def test_it_lies_between_hankel_bounds(system):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import signal as scipy_signal
 
 from hydropress.errors import InvalidArgumentError
+from hydropress.reduction.reduce import reduce
 from hydropress.systems.interop import (
     from_control,
     from_scipy,
@@ -60,6 +61,31 @@ def test_filters_there_and_back(sections):
     back = to_sos(system)
     assert len(back) == len(sections)
     assert_close(signal.sosfilt(back, IMPULSE), respond(system), 1e-10)
+
+
+NARROW = {
+    "low pass": signal.butter(9, 0.01, output="sos"),
+    "very narrow": signal.butter(6, 0.001, output="sos"),
+    "order 16": signal.butter(16, 0.001, output="sos"),
+    "elliptic": signal.ellip(9, 1, 60, 0.003, output="sos"),
+    "narrow band": signal.butter(8, [0.1, 0.101], btype="band", output="sos"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sections", NARROW.values(), ids=NARROW.keys())
+def test_narrow_filters_there_and_back(sections):
+    # Far from their pass band such filters have gains of 10⁻²² and less.
+    system = from_sos(sections)
+    angles = np.concatenate([system.exponents.imag.numpy(), np.linspace(0, np.pi, 200)])
+    expected = signal.sosfreqz(sections, angles)[1]
+    assert_close(signal.sosfreqz(to_sos(system), angles)[1], expected, 1e-7)
+    reduced = reduce(system, 4).system
+    expected = reduced.transfer_function(np.exp(1j * angles)).numpy()
+    assert_close(signal.sosfreqz(to_sos(reduced), angles)[1], expected, 1e-7)
+    back = to_scipy_zpk(reduced)
+    response = signal.freqz_zpk(back.zeros, back.poles, back.gain, angles)[1]
+    assert_close(response, expected, 1e-7)
 
 
 @pytest.mark.parametrize("order", [2, 5, 8, 12])
@@ -155,10 +181,14 @@ def test_zeros_by_hand():
     below = np.poly([0.5, -0.5, 0.1])
     A = np.vstack([-below[1:], np.eye(2, 3)])
     B, C = np.eye(3, 1), 7 * np.array([[1.0, -1.0, -6.0]])
-    zeros, _, gain = find_zeros(A, B, C, 0.0, np.array([0.5, -0.5, 0.1]))
+    poles, points = np.array([0.5, -0.5, 0.1]), np.array([0.6, 1.0])
+    values = np.array([7 * (z - 3) * (z + 2) / ((z**2 - 0.25) * (z - 0.1)) for z in points])
+    zeros, _, gain = find_zeros(A, B, C, 0.0, poles, points, values)
     assert sorted(zeros.real) == pytest.approx([-2, 3], rel=1e-12)
     assert gain == pytest.approx(7, rel=ROUNDING)
-    assert find_zeros(A, B, 0 * C, 0.0, np.zeros(3)).gain == 0
+    assert find_zeros(A, B, 0 * C, 0.0, np.zeros(3), points, 0 * values).gain == 0
+    with pytest.raises(InvalidArgumentError, match="zeros are lost in rounding.*a state space"):
+        find_zeros(A, B, C, 0.0, poles, points, values * [1.0, 1.1])
 
 
 CONDITION = r"is repeated, or nearly: its modes have condition (inf|\d\.\de\+\d+); required"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from hydropress.systems.assembly import without_silent_modes
+from hydropress.systems.eigen import eigen
 from hydropress.systems.gramians import real_gramian_factors
 from hydropress.systems.modal import (
     MIMOSystem,
@@ -80,6 +81,14 @@ def _dual(weights: Tensor, columns: Tensor) -> Tensor:
     along, across = weights.real[..., None], weights.imag[..., None]
     rows = [along * first - across * second, -across * first - along * second]
     return torch.stack(rows, 2).flatten(1, 2)
+
+
+def _solved_from_the_right(C: Tensor, A: Tensor) -> Tensor:
+    """Return C A⁻¹, or where a pole at 0 leaves A singular the smallest X with X A = C."""
+    solved, info = torch.linalg.solve_ex(A.mT, C.mT)
+    for row in torch.nonzero(info)[:, 0].tolist():
+        solved[row] = torch.linalg.pinv(A[row].mT) @ C[row].mT
+    return solved.mT
 
 
 @dataclass(frozen=True)
@@ -175,7 +184,7 @@ class Balancing(Generic[S]):
         C_r = C[:, :, first] + C[:, :, rest] @ via_state
         D_r = D + C[:, :, rest] @ via_input
         if self.system.time == "discrete":
-            C_r = torch.linalg.solve(A_r.mT, C_r.mT).mT
+            C_r = _solved_from_the_right(C_r, A_r)
             D_r = D_r - C_r @ B_r
         return self._pack(A_r, B_r, C_r, D_r if self._is_mimo else D_r[:, 0, 0])
 
@@ -204,10 +213,11 @@ class Balancing(Generic[S]):
 
     def _pack(self, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> S:
         time = self.system.time
-        poles, vectors = torch.linalg.eig(A)
+        poles, vectors = eigen(A)
         modal_B = torch.linalg.solve(vectors, B.to(poles.dtype))
         modal_C = C.to(poles.dtype) @ vectors
-        exponents = exponents_of(poles, time)
+        # A full system of delay 1 stands here without it, and may keep a pole at 0.
+        exponents = exponents_of(poles, time, delay=1 if time == "discrete" else 0)
         if self._is_mimo:
             packed = pack_mimo_modes(exponents, modal_B, modal_C, D, time=time)
         else:

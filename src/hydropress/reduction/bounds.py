@@ -80,6 +80,8 @@ def lower_bound(system: ModalSystem, order: int, horizon: float | None = None) -
     ``MOST_ROWS`` rows hold: the error over fewer samples is no larger.
     """
     flat = system.reshape(-1)
+    if not flat.num_poles:
+        return system.exponents.real.new_zeros(system.batch_shape)
     if horizon is not None:
         bounds = [_horizon_bound(flat[row], order, horizon) for row in range(len(flat.D))]
         found = torch.stack(bounds) if bounds else flat.exponents.real.new_zeros(0)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hydropress.systems.assembly import without_silent_modes
+from hydropress.systems.eigen import eigen
 from hydropress.systems.gramians import all_mimo_modes
 from hydropress.systems.modal import (
     MIMOSystem,
@@ -190,7 +191,7 @@ def project(full: FullModes, reduced: ReducedModes) -> tuple[ReducedModes, Tenso
     increment, controls = solved[..., :order], solved[..., order:]
     sound = torch.isfinite(increment).all(2).all(1)
     increment = torch.where(sound[:, None, None], increment, torch.zeros_like(increment))
-    values, vectors = torch.linalg.eig(increment)
+    values, vectors = eigen(increment)
     B_r, _ = torch.linalg.solve_ex(vectors, controls.to(values.dtype))
     C_r = (full.outputs @ V).to(values.dtype) @ vectors
     exponents = values

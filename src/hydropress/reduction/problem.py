@@ -1,10 +1,11 @@
 """The statement of a reduction problem, shared by all methods."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from numbers import Integral
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,10 +16,13 @@ from hydropress.reduction.descent import DescentConfig
 from hydropress.reduction.objective import ClosedFormObjective, Objective
 from hydropress.reduction.sampled import SpectralObjective
 from hydropress.reduction.weights import SpectralWeight, Weight, check_weight
-from hydropress.systems.modal import ModalSystem, SISOSystem
+from hydropress.systems.modal import MIMOSystem, ModalSystem, SISOSystem
 from hydropress.systems.norms import h2_norm
 
 S = TypeVar("S", bound=ModalSystem)
+
+LARGEST_RESIDUE = 1e140
+"""Of a system; its inverse is the smallest.  Squares, and sums of them, are then numbers."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,32 @@ _SHARED = ("norm", "balancing", "energy", "objective")
 """What does not depend on the orders."""
 
 
+def check_orders(orders: Any) -> tuple[int, ...]:
+    """Return orders as they are; raise unless they are a collection of integers from 0 on."""
+    given: tuple[Any, ...] = tuple(orders) if isinstance(orders, Iterable) else ()
+    whole = all(isinstance(one, Integral) for one in given if not isinstance(one, bool))
+    if not given or not whole or any(isinstance(one, bool) or one < 0 for one in given):
+        raise InvalidArgumentError(f"orders {orders!r}; required: integers from 0 on")
+    return given
+
+
+def _check_sizes(full: ModalSystem) -> None:
+    """Raise if a system's energy, the square of its residues, is no number or none but zero."""
+    if isinstance(full, SISOSystem):
+        sizes = full.residues.abs()
+    else:
+        assert isinstance(full, MIMOSystem)
+        sizes = full.B.abs().amax(-1) * full.C.abs().amax(-2)
+    largest = torch.where(full.states > 0, sizes, 0.0).sum(-1)
+    wrong = (largest > LARGEST_RESIDUE) | ((largest > 0) & (largest < 1 / LARGEST_RESIDUE))
+    if bool(wrong.any()):
+        raise InvalidArgumentError(
+            f"a system whose residues sum up to {float(largest[wrong][0]):.1e}; required: from "
+            f"{1 / LARGEST_RESIDUE:.0e} to {LARGEST_RESIDUE:.0e}, or its energy has no float64; "
+            "scale its input or output"
+        )
+
+
 def check_problem(
     full: ModalSystem,
     orders: tuple[int, ...],
@@ -126,9 +156,6 @@ def check_problem(
     fits_feedthrough: bool,
 ) -> None:
     """Raise the package's errors for whatever the methods cannot take."""
-    given: tuple[object, ...] = orders
-    if not given or any(not isinstance(order, Integral) or int(order) < 0 for order in given):
-        raise InvalidArgumentError(f"orders {orders}; required: integers from 0 on")
     if full.exponents[..., :1].numel() == 0 and 0 in full.batch_shape:
         raise InvalidArgumentError(
             f"a bank of batch shape {tuple(full.batch_shape)}; required: at least one system"
@@ -139,6 +166,7 @@ def check_problem(
             f"order {max(orders)}; required: from 0 to {largest}, the largest order in the bank"
         )
     full.require_finite_norm(horizon)
+    _check_sizes(full)
     if horizon is not None and not horizon > full.delay:
         raise InvalidArgumentError(
             f"horizon={horizon} with systems of delay {full.delay}, whose modes it does not see; "

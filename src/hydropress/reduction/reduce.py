@@ -21,7 +21,7 @@ from hydropress.reduction.metric import relative_error, response_error, stationa
 from hydropress.reduction.modal import modal_method
 from hydropress.reduction.order_zero import without_states
 from hydropress.reduction.parts import in_parts
-from hydropress.reduction.problem import Problem, S, check_problem
+from hydropress.reduction.problem import Problem, S, check_orders, check_problem
 from hydropress.reduction.registry import Method, get_method, register_method
 from hydropress.reduction.result import Certificate, Outcome, Reduction, ReductionPath
 from hydropress.reduction.weights import InputCovariance, SpectralWeight, Weight
@@ -112,9 +112,9 @@ def reduce_path(
             f"max_order={max_order}, orders={orders}; required: exactly one of them"
         )
     if orders is None:
-        assert max_order is not None
-        orders = tuple(sorted({*range(2, max_order + 1, 2), max_order}))
-    orders = tuple(sorted(orders))
+        (largest,) = check_orders((max_order,))
+        orders = (*range(2, largest, 2), largest)
+    orders = tuple(sorted(check_orders(orders)))
     run = get_method(method)
     check_problem(system, orders, horizon, weight, fit_feedthrough)
     batch = system.batch_shape

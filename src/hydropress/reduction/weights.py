@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,9 @@ class SpectralWeight:
 
     frequencies: Tensor
     values: Tensor
+
+    def __post_init__(self) -> None:
+        _keep_as_tensors(self, "frequencies", "values")
 
     @staticmethod
     def measured(inputs: Tensor) -> "SpectralWeight":
@@ -83,6 +87,9 @@ class InputCovariance:
 
     values: Tensor
 
+    def __post_init__(self) -> None:
+        _keep_as_tensors(self, "values")
+
     @staticmethod
     def measured(inputs: Tensor) -> "InputCovariance":
         """Return the mean of u uᵀ over all samples, and 10⁻⁹ of its mean diagonal on the diagonal.
@@ -119,6 +126,21 @@ def measured_weight(inputs: Tensor) -> Weight:
     return InputCovariance.measured(inputs)
 
 
+def _keep_as_tensors(weight: object, *names: str) -> None:
+    """Turn the arrays or lists of a frozen record into tensors."""
+    for name in names:
+        given = getattr(weight, name)
+        if isinstance(given, Tensor):
+            continue
+        try:
+            object.__setattr__(weight, name, torch.as_tensor(np.array(given)))
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"{name} of a weight is a {type(given).__name__} ({error}); required: a tensor or "
+                "an array of numbers"
+            ) from error
+
+
 def _check_inputs(inputs: Tensor, shape: str) -> None:
     if inputs.ndim < shape.count(",") + 1 or 0 in inputs.shape or inputs.is_complex():
         raise InvalidArgumentError(
@@ -145,11 +167,15 @@ def _transforms(inputs: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor]:
     return frequencies, transforms, counted
 
 
-def check_weight(full: ModalSystem, weight: Weight | None, horizon: float | None) -> None:
+def check_weight(full: ModalSystem, weight: object, horizon: float | None) -> None:
     """Raise the package's errors for a weight that does not fit the systems."""
+    if not isinstance(weight, (SpectralWeight, InputCovariance, type(None))):
+        raise InvalidArgumentError(
+            f"weight={weight!r}; required: a SpectralWeight, an InputCovariance or None"
+        )
     if isinstance(weight, InputCovariance):
         _check_covariance(full, weight.values)
-    elif weight is not None:
+    elif isinstance(weight, SpectralWeight):
         _check_spectrum(full, weight)
         if horizon is not None:
             raise InvalidArgumentError(
@@ -190,6 +216,11 @@ def _check_spectrum(full: ModalSystem, weight: SpectralWeight) -> None:
             raise InvalidArgumentError(
                 f"a cross-spectrum with an eigenvalue of {lowest:.3g}; required: W ≥ 0"
             )
+    elif values.is_complex():
+        raise InvalidArgumentError(
+            f"weight values of {values.dtype} for scalar systems; required: real, W ≥ 0; take the "
+            "real part, or the squared moduli of a transform"
+        )
     elif not bool((values >= 0).all()):
         raise InvalidArgumentError("weight values below zero or not finite; required: W ≥ 0")
     rows = values.abs().sum((-3, -2, -1)) if isinstance(full, MIMOSystem) else values.sum(-1)

@@ -77,6 +77,10 @@ def mimo_arguments(
             "required: (..., P, n) with poles (..., n)"
         )
     size = (*batch, outputs.shape[-2], inputs.shape[-1])
+    if 0 in size[-2:]:
+        raise InvalidArgumentError(
+            f"B and C of {size[-1]} inputs and {size[-2]} outputs; required: at least one of each"
+        )
     direct = pole.real.new_zeros(size)
     if D is not None:
         direct = finite_reals("D", D, pole.device)

@@ -200,7 +200,9 @@ def to_scipy_zpk(system: ModalSystem, *, dt: float | None = None) -> Any:
     """Convert one scalar system to a ``scipy.signal.ZerosPolesGain``; as :func:`to_scipy`.
 
     The poles are the record's own and the zeros generalized eigenvalues: no polynomial is formed,
-    as SciPy's conversion from a state space does.
+    as SciPy's conversion from a state space does.  Zeros too far away to be seen where the gain is
+    large, as a narrow filter has them, are left out.  What is returned has been compared with the
+    transfer function beside every pole.
     """
     signal = _library("scipy.signal", "scipy")
     zeros, poles, gain = to_zeros(system)
@@ -247,7 +249,8 @@ def to_sos(system: ModalSystem) -> Array:
     Raises
     ------
     InvalidArgumentError
-        If the record holds a batch, several inputs or outputs, or is of continuous time.
+        If the record holds a batch, several inputs or outputs, or is of continuous time, or its
+        zeros are lost in rounding: their product is then not its transfer function.
     MissingLibraryError
         If SciPy is not installed.
     """

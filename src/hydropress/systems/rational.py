@@ -19,6 +19,12 @@ Array = NDArray[Any]
 _CANCELLED = 1e-12
 """A leading coefficient is rounding if its terms cancel to this share of their sizes."""
 
+_UNSEEN = 1e-14
+"""It counts as zero as well if its share of G stays below this part of the largest gain."""
+
+_FACTORED = 1e-6
+"""Share of the largest gain up to which the product of zeros and poles may differ from G."""
+
 
 class ZerosPolesGain(NamedTuple):
     """G(z) = k Π (z - z_j) / Π (z - p_i): zeros and poles complex128, both members of a pair."""
@@ -26,6 +32,13 @@ class ZerosPolesGain(NamedTuple):
     zeros: Array
     poles: Array
     gain: float
+
+    def at(self, points: Array) -> Array:
+        """Return G at points ``(K,)``, factor by factor, so that neither product overflows."""
+        factors = np.ones((len(points), max(len(self.zeros), len(self.poles))), dtype=complex)
+        factors[:, : len(self.zeros)] = points[:, None] - self.zeros
+        factors[:, : len(self.poles)] /= points[:, None] - self.poles
+        return self.gain * np.prod(factors, axis=1)
 
 
 def factorize(numerator: Any, denominator: Any) -> ZerosPolesGain:
@@ -113,7 +126,9 @@ def repeated_pole(
     )
 
 
-def find_zeros(A: Array, B: Array, C: Array, D: float, poles: Array) -> ZerosPolesGain:
+def find_zeros(
+    A: Array, B: Array, C: Array, D: float, poles: Array, points: Array, responses: Array
+) -> ZerosPolesGain:
     r"""Return zeros, poles and gain of a scalar state-space system of known poles.
 
     With r the first index at which the Markov parameter k = D, CB, CAB, … is not zero, the zeros
@@ -122,8 +137,11 @@ def find_zeros(A: Array, B: Array, C: Array, D: float, poles: Array) -> ZerosPol
         [ ZᵀAZ   ZᵀB ]       [ I  0 ]
         [ CA^rZ   k  ] - λ   [ 0  0 ],     Z an orthonormal basis of ker (C; CA; …; CA^{r-1}).
 
-    All this is done for A minus the mean pole: poles close together near 1, as a narrow filter has
-    them, would make the powers of A hard to tell apart.
+    All this is done for A minus the mean pole, in units of the farthest one's distance: poles close
+    together near 1, as a narrow filter has them, would make the powers of A hard to tell apart.
+    That filter's D is some 10⁻²² of its largest gain, the work of zeros so far away that they do
+    nothing: a Markov parameter counts as zero if G changes by rounding without it.  The gain is
+    read off where G is largest.
 
     Parameters
     ----------
@@ -131,29 +149,57 @@ def find_zeros(A: Array, B: Array, C: Array, D: float, poles: Array) -> ZerosPol
         Shapes ``(n, n)``, ``(n, 1)``, ``(1, n)`` and a number.
     poles
         The n eigenvalues of A, handed through.
+    points, responses
+        Points close to the poles and G there, shape ``(K,)``: what counts is judged by these.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the product of zeros and poles is not G at the points.
 
     References
     ----------
     [emaminaeini1982], whose reduction this is for one input and output.
     """
-    from scipy import linalg
-
     center = poles.mean().real if len(poles) else 0.0
-    A = A - center * np.eye(len(A))
+    unit = float(abs(poles - center).max(initial=0.0)) or 1.0
+    A, B, peak = (A - center * np.eye(len(A))) / unit, B / unit, abs(responses).max()
+    # The first Markov parameter k_r that is not zero adds k_r w^{n-r} / Π (w - p_i) to G.
+    places = (points - center) / unit
+    share = np.prod(places[:, None] / (places[:, None] - (poles - center) / unit), axis=1)
     outputs, sizes, leading, size = C, abs(C), D, abs(D)
     rows: list[Array] = []
-    while abs(leading) <= _CANCELLED * size:
+    while abs(leading) <= _CANCELLED * size or (abs(leading) * abs(share).max() <= _UNSEEN * peak):
         if len(rows) == len(A):
             return ZerosPolesGain(np.zeros(0, complex), poles, 0.0)
         leading, size = (outputs @ B).item(), (sizes @ abs(B)).item()
         rows.append(outputs[0] / (np.linalg.norm(outputs) or 1.0))
         outputs, sizes = outputs @ A, sizes @ abs(A)
-    degree = len(rows)
+        share = share / places
+    zeros = center + unit * _finite_zeros(A, B, outputs, leading, rows)
+    found = ZerosPolesGain(zeros, poles, 1.0)
+    best = abs(responses).argmax()
+    gain = (responses[best] / found.at(points[best : best + 1])[0]).real
+    found = found._replace(gain=float(gain))
+    off = abs(found.at(points) - responses).max()
+    if not off <= _FACTORED * peak:
+        raise InvalidArgumentError(
+            f"a system whose zeros are lost in rounding: with them the response is off by "
+            f"{off / peak:.1e} of its largest gain; required: below {_FACTORED:.0e}; convert to a "
+            "state space, which has no such loss"
+        )
+    return found
+
+
+def _finite_zeros(A: Array, B: Array, C: Array, D: float, rows: list[Array]) -> Array:
+    """Return the generalized eigenvalues of :func:`find_zeros`, pairs first, exactly conjugate."""
+    from scipy import linalg
+
     kernel = np.eye(len(A))
     if rows:
-        kernel = np.linalg.qr(np.array(rows).T, mode="complete")[0][:, degree:]
+        kernel = np.linalg.qr(np.array(rows).T, mode="complete")[0][:, len(rows) :]
     upper = np.hstack([kernel.T @ A @ kernel, kernel.T @ B])
-    pencil = np.vstack([upper, np.append(outputs @ kernel, leading)])
+    pencil = np.vstack([upper, np.append(C @ kernel, D)])
     scales = balance(torch.from_numpy(pencil)).numpy()
     pencil = pencil * scales / scales[:, None]
     states = np.diag([1.0] * (len(pencil) - 1) + [0.0])
@@ -162,7 +208,8 @@ def find_zeros(A: Array, B: Array, C: Array, D: float, poles: Array) -> ZerosPol
     )
     above, below = ratios
     finite = np.argsort(abs(below) / np.hypot(abs(above), abs(below)))[1:]
-    zeros = above[finite] / below[finite] + center
+    finite = finite[below[finite] != 0]
+    zeros = above[finite] / below[finite]
     pairs = zeros[zeros.imag > 0]
     real = zeros[zeros.imag == 0].real + 0j
-    return ZerosPolesGain(np.concatenate([pairs, pairs.conj(), real]), poles, leading)
+    return np.concatenate([pairs, pairs.conj(), real])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hydropress.errors import IllConditionedWarning, InvalidArgumentError
 from hydropress.systems.checks import DEADBEAT
+from hydropress.systems.eigen import eigen
 from hydropress.systems.moments import Time, wrap_phase
 
 LARGEST_CONDITION = 1e12
@@ -76,7 +77,7 @@ def diagonalize(A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor
     """
     scales = balance(A)
     B, C = B / scales[..., None], C * scales[..., None, :]
-    poles, vectors = torch.linalg.eig(A * scales[..., None, :] / scales[..., None])
+    poles, vectors = eigen(A * scales[..., None, :] / scales[..., None])
     if A.shape[-1]:
         condition = torch.linalg.cond(vectors).nan_to_num(nan=math.inf).max().item()
         if not condition < LARGEST_CONDITION:

@@ -108,10 +108,29 @@ def to_zeros(system: ModalSystem) -> ZerosPolesGain:
             f"a system of {D.shape[1]} inputs and {D.shape[0]} outputs; required: one of each for "
             "zeros and sections; convert to a state space, or take single entries of B and C"
         )
+    assert isinstance(system, SISOSystem)
     poles = system.poles.detach().cpu()
     pairs, reals = poles[system.states == 2], poles[system.states == 1]
     both = torch.cat([pairs, pairs.conj(), reals]).resolve_conj().numpy()
-    return find_zeros(A, B, C, D.item(), both)
+    points = _beside_the_poles(system)
+    responses = system.transfer_function(points).detach().cpu().numpy()
+    return find_zeros(A, B, C, D.item(), both, points.numpy(), responses)
+
+
+def _beside_the_poles(system: SISOSystem) -> Tensor:
+    """Return the mirror images of the poles in the boundary, and a point or two farther out.
+
+    Of a pole next to the boundary it is a point at a thousandth of its distance from the origin.
+    """
+    used = system.exponents[system.states > 0].detach().cpu()
+    decays, sizes = used.real.abs(), used.abs()
+    if system.time == "discrete":
+        decays, sizes = decays.clamp_max(1), sizes.clamp_max(1)
+    outside = torch.maximum(decays, 1e-3 * sizes)
+    mirrored = torch.complex(torch.where(outside > 0, outside, 1), used.imag)
+    if system.time == "discrete":
+        return torch.cat([torch.exp(mirrored), mirrored.new_tensor([1.5, -1.5])])
+    return torch.cat([mirrored, 1 + sizes.sum()[None]])
 
 
 def solve_for_derivative(E: Any, A: Any, B: Any) -> tuple[Array, Array]:
