@@ -12,17 +12,14 @@ from torch import Tensor, nn
 from hydropress.calibration.allocation import order_ladder
 from hydropress.calibration.dropout import acting_dropout, drops
 from hydropress.calibration.fit import CalibratedSettings
+from hydropress.calibration.forward import PROBED, count_calls, first_of
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.path_errors import PathErrors
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
 from hydropress.calibration.reducers import AnyReducer, reducer_of
-from hydropress.calibration.sensitivity import SEQUENCES, output_gradients
-from hydropress.calibration.signals import (
-    CAPTURE_BATCH,
-    capture_inputs,
-    first_of,
-    last_affine,
-)
+from hydropress.calibration.sensitivity import SEQUENCES, output_gradients, reaches_outputs
+from hydropress.calibration.signals import CAPTURE_BATCH, capture_inputs, last_affine
+from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.files import WrittenLayer, replace_module
 from hydropress.models.adapters.own import OwnLayers
 from hydropress.models.adapters.protocol import Tap
@@ -88,6 +85,9 @@ class NetworkReducer:
             module = self.original.get_submodule(name)
             part, dtype = adapter.read(module), _dtype_of(module)
             self._layers[name] = reducer_of(name, part, dtype, method, settings)
+        self._calls = dict.fromkeys(self._adapters, 1)
+        if calibration is not None:
+            self._calls = count_calls(self.original, self._adapters, calibration)
         self._drops = (
             calibration is not None
             and method == "h2"
@@ -122,6 +122,7 @@ class NetworkReducer:
                 model.get_submodule(name),
                 self.calibration,
                 channels_last=self._adapters[name].channels_last,
+                calls=self._calls[name],
             )
 
     def _disturbed(self, present: nn.Module, name: str) -> tuple[Tensor, Tensor] | None:
@@ -143,6 +144,19 @@ class NetworkReducer:
         if tap.channels_last is None:
             tap = replace(tap, channels_last=adapter.channels_last)
         return tap
+
+    def check_gradients(self) -> None:
+        """Raise :class:`InvalidArgumentError` unless some layer reaches the outputs on the data."""
+        if self.calibration is None:
+            return
+        few = self.calibration[:PROBED]
+        if not any(reaches_outputs(self.original, self._tap(name), few) for name in self._layers):
+            raise InvalidArgumentError(
+                "outputs without gradients by the layers, as under torch.no_grad, "
+                "torch.inference_mode or detach; required: a model that can be differentiated, to "
+                "measure what each layer does to the outputs; remove these, or compress with "
+                "allocation='uniform' and order or ratio, or without data"
+            )
 
     def search(self, orders: Sequence[int]) -> None:
         """Search orders together, those that have not been searched yet."""
@@ -197,7 +211,9 @@ class NetworkReducer:
                 gradients = None
                 if self.calibration is not None and changes:
                     few = self.calibration[:SEQUENCES]
-                    gradients = output_gradients(self.original, self._tap(name), few)
+                    gradients = output_gradients(
+                        self.original, self._tap(name), few, calls=self._calls[name]
+                    )
                 new = reducer.errors(
                     missing,
                     self._inputs(self.original, name),
@@ -317,7 +333,7 @@ class NetworkReducer:
         affine = last_affine(compressed, calibration[:CAPTURE_BATCH])
         if affine is not None:
             wanted, found = self._reference(calibration), _outputs(compressed, calibration)
-            shift = (wanted - found).flatten(0, -2).mean(0)
+            shift = (wanted - found).reshape(-1, affine.out_features).mean(0)
             with torch.no_grad():
                 affine.bias.add_(shift)
 

@@ -182,6 +182,10 @@ def compress(
     layers = len(network.states)
     if allocation is None:
         allocation = "uniform" if calibration is None else "global"
+    ranked = get_scores(method) is not None
+    targets_outputs = plan is None and tolerance is None and allocation == "global" and not ranked
+    if targets_outputs or max_drop is not None:
+        network.check_gradients()
     if plan is not None:
         check_plan(plan, list(network.states.items()))
         steps.total = layers * (len(plan.searches) + 1)
@@ -200,7 +204,6 @@ def compress(
     else:
         target = f"order={order}" if ratio is None else f"ratio={ratio}"
         size = _size_of(network, ratio, order, allocation)
-        ranked = get_scores(method) is not None
         steps.total = layers * (2 if allocation == "uniform" or ranked else 4)
         if allocation == "global" and not ranked:
             search_for_budgets(network, (max(1, uniform_order(network, size)),))
@@ -245,6 +248,7 @@ def compress_path(
         allocation = "uniform" if calibration is None else "global"
     layers = len(network.states)
     if allocation == "global" and get_scores(method) is None:
+        network.check_gradients()
         steps.total = layers * (2 + (1 if calibration is None else 2) * len(orders))
         search_for_budgets(network, tuple(orders))
         network.errors()

@@ -101,11 +101,17 @@ class WrittenLayer:
 
 
 def replace_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    """Return a model with one of its modules replaced; the model may be that module."""
+    """Return a model with one of its modules replaced, under every name that the module has.
+
+    The model may be that module.
+    """
     if not name:
         return module
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, module)
+    old = model.get_submodule(name)
+    places = [path for path, one in model.named_modules(remove_duplicate=False) if one is old]
+    for place in places:
+        parent, _, leaf = place.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, module)
     return model
 
 
