@@ -1,7 +1,7 @@
 """What goes into modules and comes out of them, in whatever form."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -62,12 +62,11 @@ def count_calls(model: nn.Module, layers: Iterable[str], sequences: Tensor) -> d
     """
     calls: Counter[str] = Counter()
     names = list(layers)
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(
-            lambda *_, name=name: calls.update([name])
-        )
-        for name in names
-    ]
+
+    def counted(name: str) -> Callable[..., None]:
+        return lambda *_: calls.update([name])
+
+    handles = [model.get_submodule(name).register_forward_pre_hook(counted(name)) for name in names]
     try:
         with torch.no_grad():
             model(sequences[:PROBED])

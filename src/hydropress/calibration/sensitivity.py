@@ -1,5 +1,6 @@
 """What an error at a layer's output does to the outputs of the whole network."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ def reaches_outputs(model: nn.Module, tap: Tap, sequences: Tensor) -> bool:
     outputs, probes = _probed_outputs(model, tap, sequences)
     if not outputs.requires_grad:
         return False
-    found = torch.autograd.grad(outputs.sum(), probes, allow_unused=True)
+    found: Sequence[Tensor | None] = torch.autograd.grad(outputs.sum(), probes, allow_unused=True)
     return any(one is not None for one in found)
 
 
