@@ -1,6 +1,5 @@
 """What an error at a layer's output does to the outputs of the whole network."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -80,7 +79,7 @@ def reaches_outputs(model: nn.Module, tap: Tap, sequences: Tensor) -> bool:
     outputs, probes = _probed_outputs(model, tap, sequences)
     if not outputs.requires_grad:
         return False
-    found: Sequence[Tensor | None] = torch.autograd.grad(outputs.sum(), probes, allow_unused=True)
+    found: Any = torch.autograd.grad(outputs.sum(), probes, allow_unused=True)
     return any(one is not None for one in found)
 
 
