@@ -20,6 +20,7 @@ from hydropress.calibration.reducers import AnyReducer, reducer_of
 from hydropress.calibration.sensitivity import SEQUENCES, output_gradients, reaches_outputs
 from hydropress.calibration.signals import CAPTURE_BATCH, capture_inputs, last_affine
 from hydropress.errors import InvalidArgumentError
+from hydropress.models.adapters.checks import read_part, write_module
 from hydropress.models.adapters.files import WrittenLayer, replace_module
 from hydropress.models.adapters.own import OwnLayers
 from hydropress.models.adapters.protocol import Tap
@@ -37,7 +38,7 @@ Tick = Callable[[str], None]
 """Called after each step with what was done."""
 
 
-def _dtype_of(module: nn.Module) -> torch.dtype:
+def dtype_of(module: nn.Module) -> torch.dtype:
     """Return the real floating-point type of a module's parameters."""
     kinds = (one.dtype.to_real() for one in module.parameters())
     return next((kind for kind in kinds if kind.is_floating_point), torch.float32)
@@ -83,7 +84,7 @@ class NetworkReducer:
         self._layers: dict[str, AnyReducer] = {}
         for name, adapter in self._adapters.items():
             module = self.original.get_submodule(name)
-            part, dtype = adapter.read(module), _dtype_of(module)
+            part, dtype = read_part(adapter, name, module), dtype_of(module)
             self._layers[name] = reducer_of(name, part, dtype, method, settings)
         self._calls = dict.fromkeys(self._adapters, 1)
         if calibration is not None:
@@ -117,13 +118,21 @@ class NetworkReducer:
         if self.calibration is None:
             return None
         with acting_dropout(model, SEED) if dropout else nullcontext():
-            return capture_inputs(
+            inputs = capture_inputs(
                 model,
                 model.get_submodule(name),
                 self.calibration,
                 channels_last=self._adapters[name].channels_last,
                 calls=self._calls[name],
             )
+        channels = self._layers[name].part.channels
+        if inputs.shape[1] != channels:
+            raise InvalidArgumentError(
+                f"{name}: a signal of {inputs.shape[1]} channels and length {inputs.shape[2]} at a "
+                f"layer that adapter {self._adapters[name].name!r} reads as one of {channels}; "
+                "required: the same number; correct the adapter's read or channels_last"
+            )
+        return inputs
 
     def _disturbed(self, present: nn.Module, name: str) -> tuple[Tensor, Tensor] | None:
         """Return what a layer gets in the original and at present, dropout acting, for fits."""
@@ -325,7 +334,8 @@ class NetworkReducer:
         if not isinstance(adapter, OwnLayers) and layer.bias is not None:
             # Modules of others have no place for a constant: one of zeros is left out.
             layer.bias = None if bool((layer.bias == 0).all()) else layer.bias
-        written = adapter.write(compressed.get_submodule(name), layer).train(compressed.training)
+        written = write_module(adapter, compressed.get_submodule(name), layer)
+        written.train(compressed.training)
         return replace_module(compressed, name, written), WrittenLayer.of(name, adapter.name, layer)
 
     def _match_outputs(self, compressed: nn.Module, calibration: Tensor) -> None:

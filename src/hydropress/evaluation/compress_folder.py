@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 
 from hydropress.calibration.plan import Plan
+from hydropress.calibration.sequences import MINIMUM_CALIBRATION
 from hydropress.calibration.targets import Allocation, Metric
-from hydropress.compression.model import MINIMUM_CALIBRATION, Progress, compress
+from hydropress.compression.model import Progress, compress
 from hydropress.data.sequences import LabelledSequences
 from hydropress.data.shipped import find_model
 from hydropress.data.sources import (

@@ -172,7 +172,14 @@ def load_layers(model: nn.Module, directory: str | Path) -> nn.Module:
                 f"{folder / LAYERS}: a layer {one.name!r}, which the model does not have; "
                 "required: the architecture that was compressed; build it with the same code"
             )
-        written = get_adapter(one.adapter).write(model.get_submodule(one.name), one.layer())
+        adapter, module = get_adapter(one.adapter), model.get_submodule(one.name)
+        if one.name not in adapter.find(model):
+            raise FileFormatError(
+                f"{folder / LAYERS}: layer {one.name!r} of family {one.adapter!r}, where the model "
+                f"has a {type(module).__name__}; required: the architecture that was compressed; "
+                "build it with the same code"
+            )
+        written = adapter.write(module, one.layer())
         model = replace_module(model, one.name, written)
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in tensors]
