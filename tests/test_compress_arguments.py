@@ -224,3 +224,27 @@ def test_a_saved_layer_is_not_written_into_one_of_another_family(tmp_path: Path)
     with pytest.raises(FileFormatError, match="smoother.*S4D.*required"):
         hydropress.load(tmp_path, Foreign(S4D(3, 4)))
     assert isinstance(hydropress.load(tmp_path, Foreign(Smoother())), Foreign)
+
+
+def test_pairs_of_sequences_are_calibrated_as_all_their_sequences():
+    network = tiny_model(pairs=True)
+    data = sequences(32).unflatten(0, (16, 2))
+    for allocation in ("global", "uniform"):
+        result = compress(
+            network, order=2, method="balanced", calibration=data, allocation=allocation
+        )
+        assert result.plan.mean_order == pytest.approx(2, abs=0.2)
+        assert result.model(data).shape == network(data).shape
+
+
+@pytest.mark.parametrize("frozen", [[], ["layer.logit"]])
+@pytest.mark.usefixtures("own_registry")
+def test_a_layer_is_as_trainable_as_the_one_it_replaces(frozen, tmp_path: Path):
+    hydropress.register_adapter(SmootherAdapter())
+    network = Foreign(Smoother())
+    for name in frozen:
+        network.get_parameter(name).requires_grad_(False)
+    result = compress(network, order=1, method="balanced")
+    result.save(tmp_path)
+    for made in (result.model, hydropress.load(tmp_path, network)):
+        assert {one.requires_grad for one in made.parameters()} == {not frozen}

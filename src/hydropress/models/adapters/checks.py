@@ -52,6 +52,8 @@ def _problem(part: Any) -> str:
 def write_module(adapter: Adapter, module: nn.Module, layer: LinearSSM) -> nn.Module:
     """Return the module that an adapter writes with a smaller layer.
 
+    Its parameters are frozen if all of the original's are.
+
     Raises
     ------
     InvalidArgumentError
@@ -63,4 +65,6 @@ def write_module(adapter: Adapter, module: nn.Module, layer: LinearSSM) -> nn.Mo
             f"adapter {adapter.name!r} writes {written!r}; required: a module; return the new "
             "one from the adapter's write"
         )
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        written.requires_grad_(requires_grad=False)
     return written

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hydropress.atomic import write_atomically
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
+from hydropress.models.adapters.checks import write_module
 from hydropress.models.adapters.registry import get_adapter
 from hydropress.models.checkpoint import TENSORS, save_tensors
 from hydropress.models.layer import LinearSSM
@@ -179,7 +180,7 @@ def load_layers(model: nn.Module, directory: str | Path) -> nn.Module:
                 f"has a {type(module).__name__}; required: the architecture that was compressed; "
                 "build it with the same code"
             )
-        written = adapter.write(module, one.layer())
+        written = write_module(adapter, module, one.layer())
         model = replace_module(model, one.name, written)
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in tensors]
