@@ -377,6 +377,7 @@ def test_attenuate_says_what_it_has_no_room_for():
     case = load("attenuate")[0]
     prefix, adapter = only(case.state)
     system = adapter.read(case.state, prefix, {}).system
+    assert isinstance(system, MIMOSystem)
     with pytest.raises(InvalidArgumentError, match="with a D; required") as caught:
         adapter.write(case.state, prefix, replace(system, D=system.D + 1), {})
     assert "residues (" not in str(caught.value)
