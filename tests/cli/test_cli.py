@@ -111,6 +111,17 @@ def test_compress_writes_a_model_and_what_a_report_needs(place):
     assert Plan.load(place / "out" / "plan.json").allocation == "uniform"
 
 
+def test_compress_does_not_write_over_its_own_input(place):
+    smaller = ("--method", "balanced", "--calibration", "none")
+    run("compress", "model", "--order", "4", "--out", "small", *smaller)
+    before = {path.name: path.read_bytes() for path in (place / "small").iterdir()}
+    for out in ("small", "other/../small", str(place / "small")):
+        (place / "other").mkdir(exist_ok=True)
+        message = refused("compress", "small", "--order", "2", "--out", out, *smaller)
+        assert "required: another folder" in message
+    assert {path.name: path.read_bytes() for path in (place / "small").iterdir()} == before
+
+
 def test_compress_to_a_tolerance(place):
     command = (*COMPRESS, "--method", "balanced", "--out", "out")
     result = run_json(*command, "--tolerance", "0.3")
@@ -237,7 +248,10 @@ def test_seed_of_training_overrides_the_recipe(place):
         ((*COMPRESS, "--out", "out", "--order", "2", "--method", "best"), "required: one of h2"),
         ((*COMPRESS, "--out", "data", "--order", "2"), "not empty"),
         ((*COMPRESS, "--out", "tiny.yaml", "--order", "2"), "is a file"),
-        ((*COMPRESS[:-1], "900", "--out", "out", "--order", "2"), "from 1 to 48"),
+        *(
+            ((*COMPRESS[:-1], samples, "--out", "out", "--order", "2"), "from 8 to 48")
+            for samples in ("900", "7", "2", "0", "-1")
+        ),
         (
             ("evaluate", "two", "--data", "data"),
             "model 'two' with data 'data': num_classes 2, not 10; required",

@@ -76,6 +76,16 @@ def test_safetensors_hold_either(place):
     assert "layers" in run_json("compress", "layer.safetensors", "--order", "2", "--out", "b")
 
 
+def test_a_file_is_not_written_over(place):
+    tensors = {name: one.contiguous() for name, one in CASE.state.items()}
+    save_file(tensors, "layer.safetensors")
+    made = Path(run_json("compress", "layer.safetensors", "--order", "2", "--out", "out")["out"])
+    before = made.read_bytes()
+    result = run("compress", str(made), "--order", "2", "--out", "out", code=2)
+    assert "required: another folder" in result.stderr
+    assert made.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

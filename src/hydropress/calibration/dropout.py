@@ -10,21 +10,40 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+
+def _in_torch(input: Tensor, p: float, train: bool) -> None:  # noqa: A002
+    """Has the arguments of the functions in ``torch`` itself, which do not tell theirs."""
+
+
 _FUNCTIONS = {
-    function: signature(function)
-    for function in (
-        functional.dropout,
-        functional.dropout1d,
-        functional.dropout2d,
-        functional.dropout3d,
-        functional.alpha_dropout,
-        functional.feature_alpha_dropout,
-    )
+    **{
+        function: (signature(function), "training")
+        for function in (
+            functional.dropout,
+            functional.dropout1d,
+            functional.dropout2d,
+            functional.dropout3d,
+            functional.alpha_dropout,
+            functional.feature_alpha_dropout,
+        )
+    },
+    **{
+        getattr(torch, name + ending): (signature(_in_torch), "train")
+        for name in ("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout")
+        for ending in ("", "_")
+    },
 }
+"""With the arguments of each, and the name of that which says whether it drops."""
 
 
 class _ActingFunctions(TorchFunctionMode):
-    """Lets PyTorch's functions of dropout act, whatever mode their callers pass."""
+    """Lets PyTorch's functions of dropout act, whatever mode their callers pass.
+
+    Not found is what the evaluation mode does not reach: a function within ``if self.training``,
+    and the dropout between the layers of ``nn.LSTM`` and its kin.  A caller who passes False in
+    training too, so that nothing is ever dropped, cannot be told from one who passes
+    ``self.training``: the function acts.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,9 +59,10 @@ class _ActingFunctions(TorchFunctionMode):
         kwargs = kwargs or {}
         if function not in _FUNCTIONS:
             return function(*args, **kwargs)
-        call = _FUNCTIONS[function].bind(*args, **kwargs)
+        arguments, mode = _FUNCTIONS[function]
+        call = arguments.bind(*args, **kwargs)
         call.apply_defaults()
-        call.arguments["training"] = True
+        call.arguments[mode] = True
         self.dropped |= call.arguments["p"] > 0
         return function(*call.args, **call.kwargs)
 
@@ -61,7 +81,8 @@ def dropouts(model: nn.Module) -> list[nn.Module]:
 def drops(model: nn.Module, sequences: Tensor) -> bool:
     """Return whether a model drops anything in training, by a module or a function of PyTorch's.
 
-    Functions are seen at work on sequences, of which one suffices.
+    Functions are seen at work on sequences, of which one suffices; for those that are not seen,
+    ``nn.LSTM(dropout=)`` and what stands within ``if self.training``, use ``nn.Dropout``.
     """
     if dropouts(model):
         return True

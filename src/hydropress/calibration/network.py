@@ -12,17 +12,15 @@ from torch import Tensor, nn
 from hydropress.calibration.allocation import order_ladder
 from hydropress.calibration.dropout import acting_dropout, drops
 from hydropress.calibration.fit import CalibratedSettings
+from hydropress.calibration.forward import PROBED, count_calls, first_of
 from hydropress.calibration.layer_report import LayerReport
 from hydropress.calibration.path_errors import PathErrors
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
 from hydropress.calibration.reducers import AnyReducer, reducer_of
-from hydropress.calibration.sensitivity import SEQUENCES, output_gradients
-from hydropress.calibration.signals import (
-    CAPTURE_BATCH,
-    capture_inputs,
-    first_of,
-    last_affine,
-)
+from hydropress.calibration.sensitivity import SEQUENCES, output_gradients, reaches_outputs
+from hydropress.calibration.signals import CAPTURE_BATCH, capture_inputs, last_affine
+from hydropress.errors import InvalidArgumentError
+from hydropress.models.adapters.checks import read_part, write_module
 from hydropress.models.adapters.files import WrittenLayer, replace_module
 from hydropress.models.adapters.own import OwnLayers
 from hydropress.models.adapters.protocol import Tap
@@ -40,7 +38,7 @@ Tick = Callable[[str], None]
 """Called after each step with what was done."""
 
 
-def _dtype_of(module: nn.Module) -> torch.dtype:
+def dtype_of(module: nn.Module) -> torch.dtype:
     """Return the real floating-point type of a module's parameters."""
     kinds = (one.dtype.to_real() for one in module.parameters())
     return next((kind for kind in kinds if kind.is_floating_point), torch.float32)
@@ -86,8 +84,11 @@ class NetworkReducer:
         self._layers: dict[str, AnyReducer] = {}
         for name, adapter in self._adapters.items():
             module = self.original.get_submodule(name)
-            part, dtype = adapter.read(module), _dtype_of(module)
+            part, dtype = read_part(adapter, name, module), dtype_of(module)
             self._layers[name] = reducer_of(name, part, dtype, method, settings)
+        self._calls = dict.fromkeys(self._adapters, 1)
+        if calibration is not None:
+            self._calls = count_calls(self.original, self._adapters, calibration)
         self._drops = (
             calibration is not None
             and method == "h2"
@@ -117,12 +118,21 @@ class NetworkReducer:
         if self.calibration is None:
             return None
         with acting_dropout(model, SEED) if dropout else nullcontext():
-            return capture_inputs(
+            inputs = capture_inputs(
                 model,
                 model.get_submodule(name),
                 self.calibration,
                 channels_last=self._adapters[name].channels_last,
+                calls=self._calls[name],
             )
+        channels = self._layers[name].part.channels
+        if inputs.shape[1] != channels:
+            raise InvalidArgumentError(
+                f"{name}: a signal of {inputs.shape[1]} channels and length {inputs.shape[2]} at a "
+                f"layer that adapter {self._adapters[name].name!r} reads as one of {channels}; "
+                "required: the same number; correct the adapter's read or channels_last"
+            )
+        return inputs
 
     def _disturbed(self, present: nn.Module, name: str) -> tuple[Tensor, Tensor] | None:
         """Return what a layer gets in the original and at present, dropout acting, for fits."""
@@ -143,6 +153,19 @@ class NetworkReducer:
         if tap.channels_last is None:
             tap = replace(tap, channels_last=adapter.channels_last)
         return tap
+
+    def check_gradients(self) -> None:
+        """Raise :class:`InvalidArgumentError` unless some layer reaches the outputs on the data."""
+        if self.calibration is None:
+            return
+        few = self.calibration[:PROBED]
+        if not any(reaches_outputs(self.original, self._tap(name), few) for name in self._layers):
+            raise InvalidArgumentError(
+                "outputs without gradients by the layers, as under torch.no_grad, "
+                "torch.inference_mode or detach; required: a model that can be differentiated, to "
+                "measure what each layer does to the outputs; remove these, or compress with "
+                "allocation='uniform' and order or ratio, or without data"
+            )
 
     def search(self, orders: Sequence[int]) -> None:
         """Search orders together, those that have not been searched yet."""
@@ -197,7 +220,9 @@ class NetworkReducer:
                 gradients = None
                 if self.calibration is not None and changes:
                     few = self.calibration[:SEQUENCES]
-                    gradients = output_gradients(self.original, self._tap(name), few)
+                    gradients = output_gradients(
+                        self.original, self._tap(name), few, calls=self._calls[name]
+                    )
                 new = reducer.errors(
                     missing,
                     self._inputs(self.original, name),
@@ -309,7 +334,8 @@ class NetworkReducer:
         if not isinstance(adapter, OwnLayers) and layer.bias is not None:
             # Modules of others have no place for a constant: one of zeros is left out.
             layer.bias = None if bool((layer.bias == 0).all()) else layer.bias
-        written = adapter.write(compressed.get_submodule(name), layer).train(compressed.training)
+        written = write_module(adapter, compressed.get_submodule(name), layer)
+        written.train(compressed.training)
         return replace_module(compressed, name, written), WrittenLayer.of(name, adapter.name, layer)
 
     def _match_outputs(self, compressed: nn.Module, calibration: Tensor) -> None:
@@ -317,7 +343,7 @@ class NetworkReducer:
         affine = last_affine(compressed, calibration[:CAPTURE_BATCH])
         if affine is not None:
             wanted, found = self._reference(calibration), _outputs(compressed, calibration)
-            shift = (wanted - found).flatten(0, -2).mean(0)
+            shift = (wanted - found).reshape(-1, affine.out_features).mean(0)
             with torch.no_grad():
                 affine.bias.add_(shift)
 

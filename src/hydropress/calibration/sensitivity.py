@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from hydropress.calibration.signals import first_of
+from hydropress.calibration.forward import first_of
+from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.protocol import Tap
 
 BATCH = 32
@@ -25,35 +26,72 @@ def _directions(count: int, like: Tensor) -> Tensor:
     return (signs / MAX_DIRECTIONS**0.5).to(like)
 
 
-def output_gradients(model: nn.Module, tap: Tap, sequences: Tensor) -> Tensor:
+def output_gradients(model: nn.Module, tap: Tap, sequences: Tensor, *, calls: int = 1) -> Tensor:
     """Return the derivatives of a network's outputs by the output of one of its linear parts.
 
     Parameters
     ----------
     model
-        In evaluation mode; returns a tensor with one row a sequence.
+        In evaluation mode; returns a tensor with one row a sequence, alone or among others.
     tap
         Where in it that output is.
     sequences
         Input of the model, ``(n, ...)``.
+    calls
+        How often the model calls the linear part in one pass.
 
     Returns
     -------
     Tensor
-        Shape ``(P, n, H, L)`` in the model's dtype: of each of the P outputs, or of P random
-        combinations of them (Hutchinson's probes) if there are more than ``MAX_DIRECTIONS``.
+        Shape ``(P, n * calls, H, L)`` in the model's dtype: of each of the P outputs, or of P
+        random combinations of them (Hutchinson's probes) if there are more than
+        ``MAX_DIRECTIONS``.  Zero if the outputs do not depend on the part.  The calls of one
+        sequence are side by side, times √calls, so that a mean square over the rows is the sum of
+        the calls' mean squares.
 
     References
     ----------
     [hutchinson1989] for the random combinations.
     """
-    probe: list[Tensor] = []
+    pieces: list[Tensor] = []
+    for batch in sequences.split(BATCH):
+        outputs, probes = _probed_outputs(model, tap, batch)
+        if len(probes) != calls or len({probe.shape for probe in probes}) != 1:
+            raise InvalidArgumentError(
+                f"{len(probes)} signals at the output of a linear part that is called {calls} "
+                f"times, at a {type(tap.module).__name__}; required: a module of its own, called "
+                "with signals of one shape; do not share it between layers, or compress without "
+                "data"
+            )
+        gradients = [
+            torch.stack(_derivatives((outputs @ row).sum(), probes), 1).flatten(0, 1)
+            for row in _directions(outputs.shape[1], outputs.detach())
+        ]
+        pieces.append(torch.stack(gradients))
+    gradients = torch.cat(pieces, 1)
+    if calls > 1:
+        gradients = gradients * calls**0.5
+    return gradients.mT if tap.channels_last else gradients
+
+
+def reaches_outputs(model: nn.Module, tap: Tap, sequences: Tensor) -> bool:
+    """Return whether the outputs have derivatives by the output of a linear part."""
+    outputs, probes = _probed_outputs(model, tap, sequences)
+    if not outputs.requires_grad:
+        return False
+    found: Any = torch.autograd.grad(outputs.sum(), probes, allow_unused=True)
+    return any(one is not None for one in found)
+
+
+def _probed_outputs(model: nn.Module, tap: Tap, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return the outputs, one row a sequence, and a zero added to each output of a linear part."""
+    probes: list[Tensor] = []
 
     def probed(value: Any) -> Any:
         signal, *others = value if isinstance(value, tuple) else (value,)
         # The derivative by an added zero, which is there even if all parameters are frozen.
-        probe[:] = [torch.zeros_like(signal, requires_grad=True)]
-        signal = signal + probe[0]
+        probes.append(torch.zeros_like(signal, requires_grad=True))
+        signal = signal + probes[-1]
         return (signal, *others) if isinstance(value, tuple) else signal
 
     def before(_: nn.Module, inputs: tuple[Any, ...]) -> Any:
@@ -67,21 +105,29 @@ def output_gradients(model: nn.Module, tap: Tap, sequences: Tensor) -> Tensor:
         handle = tap.module.register_forward_pre_hook(before)
     else:
         handle = tap.module.register_forward_hook(after)
-    pieces: list[Tensor] = []
     try:
         with torch.enable_grad():
-            for batch in sequences.split(BATCH):
-                outputs = first_of(model(batch)).flatten(1)
-                rows = _directions(outputs.shape[1], outputs.detach())
-                gradients = [
-                    torch.autograd.grad((outputs @ row).sum(), probe[0], retain_graph=True)[0]
-                    for row in rows
-                ]
-                pieces.append(torch.stack(gradients))
+            outputs = first_of(model(batch))
     finally:
         handle.remove()
-    gradients = torch.cat(pieces, 1)
-    return gradients.mT if tap.channels_last else gradients
+    if outputs.ndim == 0 or len(outputs) != len(batch):
+        raise InvalidArgumentError(
+            f"outputs of shape {tuple(outputs.shape)} from {len(batch)} sequences; required: one "
+            "row a sequence; return such, or compress with allocation='uniform' and order or "
+            "ratio, or without data"
+        )
+    return outputs.reshape(len(outputs), -1), probes
+
+
+def _derivatives(value: Tensor, probes: list[Tensor]) -> list[Tensor]:
+    """Return the derivatives by each probe, zero where there is none."""
+    if not value.requires_grad:
+        return [torch.zeros_like(probe) for probe in probes]
+    return list(
+        torch.autograd.grad(
+            value, probes, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+    )
 
 
 def gradients_by_system(gradients: Tensor, directions: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hydropress.calibration.forward import floating_tensor, signal_among
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.convolution import fast_fft_length
 from hydropress.systems.modal import SISOSystem
@@ -17,17 +18,17 @@ SILENCE = 1e-15
 """Root mean square below which a signal counts as zeros: squares of single precision end there."""
 
 
-def first_of(value: Any) -> Tensor:
-    """Return what a module returns, or the first of several values."""
-    return value[0] if isinstance(value, tuple) else value
-
-
 class _Captured(Exception):
     """Ends a forward pass as soon as the wanted layer has been reached."""
 
 
 def capture_inputs(
-    model: nn.Module, layer: nn.Module, sequences: Tensor, *, channels_last: bool = False
+    model: nn.Module,
+    layer: nn.Module,
+    sequences: Tensor,
+    *,
+    channels_last: bool = False,
+    calls: int = 1,
 ) -> Tensor:
     """Return what a layer receives when the model runs on calibration sequences.
 
@@ -41,11 +42,13 @@ def capture_inputs(
         Input of the model, ``(n, ...)``.
     channels_last
         Whether the layer takes ``(n, L, H)``.
+    calls
+        How often the model calls the layer in one pass.
 
     Returns
     -------
     Tensor
-        Shape ``(n, H, L)``, in the model's dtype.
+        Shape ``(n * calls, H, L)``, in the model's dtype: the calls of one sequence side by side.
 
     Raises
     ------
@@ -53,25 +56,32 @@ def capture_inputs(
         If the model never calls the layer, or calls it with something else.
     """
     pieces: list[Tensor] = []
+    seen: list[Tensor] = []
 
-    def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        pieces.append(inputs[0].detach())
-        raise _Captured
+    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        signal = signal_among(args, kwargs)
+        if signal is not None:
+            seen.append(signal.detach())
+        if signal is None or len(seen) == calls:
+            raise _Captured
 
-    handle = layer.register_forward_pre_hook(keep)
+    handle = layer.register_forward_pre_hook(keep, with_kwargs=True)
     try:
         with torch.no_grad():
-            for number, batch in enumerate(sequences.split(CAPTURE_BATCH), 1):
+            for batch in sequences.split(CAPTURE_BATCH):
+                seen.clear()
                 with suppress(_Captured):
                     model(batch)
-                if len(pieces) != number or pieces[-1].ndim != 3:
-                    got = f"a signal {tuple(pieces[-1].shape)}" if pieces else "nothing"
+                shapes = {tuple(signal.shape) for signal in seen}
+                if len(seen) != calls or len(shapes) != 1 or seen[0].ndim != 3:
+                    got = " and ".join(f"a signal {shape}" for shape in shapes) or "nothing"
                     raise InvalidArgumentError(
                         f"{got} at a {type(layer).__name__} from sequences {tuple(batch.shape)}; "
                         "required: a signal (batch, channels, length), or (batch, length, "
-                        "channels); calibrate on what the model is called with, or compress "
-                        "without data"
+                        "channels), of one shape at every call; calibrate on what the model is "
+                        "called with, or compress without data"
                     )
+                pieces.append(torch.stack(seen, 1).flatten(0, 1))
     finally:
         handle.remove()
     captured = torch.cat(pieces)
@@ -92,13 +102,15 @@ def last_affine(model: nn.Module, sequences: Tensor) -> nn.Linear | None:
     ]
     try:
         with torch.no_grad():
-            result = first_of(model(sequences))
+            result = floating_tensor(model(sequences))
     finally:
         for handle in handles:
             handle.remove()
-    if made and made[-1][1].shape == result.shape and torch.equal(made[-1][1], result):
-        return made[-1][0]
-    return None
+    if not made or result is None:
+        return None
+    affine, output = made[-1]
+    # A last axis of one number may have been taken away.
+    return affine if torch.equal(output.flatten(), result.flatten()) else None
 
 
 def _by_row(signal: Tensor, directions: int) -> Tensor:

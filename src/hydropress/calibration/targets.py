@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from fractions import Fraction
+from numbers import Integral
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +13,29 @@ from hydropress.calibration.plan import Plan
 from hydropress.errors import InvalidArgumentError
 
 Allocation = Literal["global", "uniform"]
+Ratio = float | Fraction
 Metric = Callable[[nn.Module], float]
 """How good a model is, for example its accuracy on validation data; more is better."""
 
 
 def check_order(order: int, largest: int) -> None:
     """Raise :class:`InvalidArgumentError` unless systems can be reduced to an order."""
-    if not 1 <= order <= largest:
+    if not isinstance(order, Integral) or not 1 <= order <= largest:
         raise InvalidArgumentError(
-            f"order={order}; required: from 1 to {largest}, the largest order in the model"
+            f"order={order!r}; required: a whole number from 1 to {largest}, the largest order in "
+            "the model"
         )
 
 
-def _check_ratio(ratio: float) -> None:
-    if not 0 < ratio <= 1:
+def _check_ratio(ratio: Ratio) -> None:
+    if isinstance(ratio, str) or not 0 < ratio <= 1:
         raise InvalidArgumentError(
-            f"ratio={ratio}; required: above 0 and at most 1, the share of states to keep; "
+            f"ratio={ratio!r}; required: above 0 and at most 1, the share of states to keep; "
             "0.25 keeps a quarter"
         )
 
 
-def budget_of_ratio(ratio: float, total: int) -> int:
+def budget_of_ratio(ratio: Ratio, total: int) -> int:
     """Return the states that a share of all states is, rounded down.
 
     A product that is a whole number but for rounding errors, as of 1/3 or 0.29, is that number.
@@ -58,7 +62,7 @@ def budget_of_ratio(ratio: float, total: int) -> int:
     return budget
 
 
-def order_of_ratio(ratio: float, states: Tensor) -> int:
+def order_of_ratio(ratio: Ratio, states: Tensor) -> int:
     """Return the order that, given to all systems, keeps about a share of their states.
 
     Parameters
@@ -74,7 +78,7 @@ def order_of_ratio(ratio: float, states: Tensor) -> int:
     _check_ratio(ratio)
     orders = range(1, int(states.max()) + 1)
     totals = torch.stack([states.clamp_max(order).sum() for order in orders])
-    wanted = ratio * int(totals[-1])
+    wanted = float(ratio) * int(totals[-1])
     if wanted < int(totals[0]) / 2:
         raise InvalidArgumentError(
             f"ratio={ratio} of {int(totals[-1]):,} states is less than one a channel; required: "
@@ -100,7 +104,7 @@ def allowed_drop(max_drop: float | str, before: float) -> float:
 
 
 def check_target(
-    ratio: float | None,
+    ratio: Ratio | None,
     order: int | None,
     tolerance: float | None,
     max_drop: float | str | None,
@@ -130,9 +134,15 @@ def check_target(
         )
     if max_drop is not None:
         allowed_drop(max_drop, 1.0)
-    if tolerance is not None and not tolerance > 0:
+    if plan is not None and not isinstance(cast(object, plan), Plan):
         raise InvalidArgumentError(
-            f"tolerance={tolerance}; required: above 0, the relative error that a channel may have"
+            f"plan={plan!r}; required: a Plan, as an earlier compression has it; read a file with "
+            "Plan.load"
+        )
+    if tolerance is not None and (isinstance(tolerance, str) or not tolerance > 0):
+        raise InvalidArgumentError(
+            f"tolerance={tolerance!r}; required: a number above 0, the relative error that a "
+            "channel may have"
         )
     if allocation not in (None, "global", "uniform"):
         raise InvalidArgumentError(

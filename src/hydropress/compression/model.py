@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hydropress.calibration.allocation import budget_ladder, order_ladder
 from hydropress.calibration.fit import CalibratedSettings
 from hydropress.calibration.floor import smallest_above
 from hydropress.calibration.layer_report import LayerReport
-from hydropress.calibration.network import NetworkReducer
+from hydropress.calibration.network import NetworkReducer, dtype_of
 from hydropress.calibration.plan import Orders, Plan, check_plan, missing_orders
 from hydropress.calibration.planning import (
     global_plan,
@@ -26,9 +26,11 @@ from hydropress.calibration.planning import (
     uniform_order,
     uniform_plan,
 )
+from hydropress.calibration.sequences import Calibration, as_sequences
 from hydropress.calibration.targets import (
     Allocation,
     Metric,
+    Ratio,
     allowed_drop,
     budget_of_ratio,
     check_order,
@@ -42,8 +44,6 @@ from hydropress.reduction.registry import get_method, get_scores
 
 Progress = Callable[[int, int, str], None]
 """Called as progress(done, total, what)."""
-
-MINIMUM_CALIBRATION = 8
 
 
 class _Steps:
@@ -60,43 +60,29 @@ class _Steps:
             self._progress(self.done, self.total, what)
 
 
-def _check_calibration(calibration: Tensor | None) -> None:
-    if calibration is None:
-        return
-    tokens = not calibration.is_floating_point()
-    if calibration.ndim not in (3, 3 - tokens) or len(calibration) < MINIMUM_CALIBRATION:
-        raise InvalidArgumentError(
-            f"calibration of shape {tuple(calibration.shape)}; required: (n, length, inputs), or "
-            f"tokens (n, length), with n at least {MINIMUM_CALIBRATION}; a few dozen sequences "
-            "suffice"
-        )
-    if not bool(torch.isfinite(calibration).all()):
-        raise InvalidArgumentError("calibration contains NaN or infinity; required: finite data")
-
-
 def _network(
     model: nn.Module,
     method: str,
-    calibration: Tensor | None,
+    calibration: Calibration | None,
     settings: CalibratedSettings | None,
     steps: _Steps,
 ) -> NetworkReducer:
     find_layers(model)
     get_method(method)
-    _check_calibration(calibration)
+    sequences = None if calibration is None else as_sequences(calibration, dtype_of(model))
     chosen = CalibratedSettings() if settings is None else settings
-    return NetworkReducer(model, method, calibration, chosen, steps)
+    return NetworkReducer(model, method, sequences, chosen, steps)
 
 
 def compress(
     model: nn.Module,
     *,
-    ratio: float | None = None,
+    ratio: Ratio | None = None,
     order: int | None = None,
     tolerance: float | None = None,
     max_drop: float | str | None = None,
     method: str = "h2",
-    calibration: Tensor | None = None,
+    calibration: Calibration | None = None,
     allocation: Allocation | None = None,
     metric: Metric | None = None,
     plan: Plan | None = None,
@@ -136,7 +122,7 @@ def compress(
         Name of a registered reduction method.
     calibration
         Sequences as the model takes them, ``(n, L, inputs)``, or tokens, ``(n, L)``; all of one
-        length, no labels.  With ``h2`` they weight
+        length, no labels; a tensor or a NumPy array.  With ``h2`` they weight
         the error by what each layer receives in the already compressed prefix, the model's dropout
         acting, feedthrough and bias are fitted, and each system's start is selected by its output
         error on held-out sequences.  Every method has the means of its layers' outputs and of the
@@ -182,6 +168,10 @@ def compress(
     layers = len(network.states)
     if allocation is None:
         allocation = "uniform" if calibration is None else "global"
+    ranked = get_scores(method) is not None
+    targets_outputs = plan is None and tolerance is None and allocation == "global" and not ranked
+    if targets_outputs or max_drop is not None:
+        network.check_gradients()
     if plan is not None:
         check_plan(plan, list(network.states.items()))
         steps.total = layers * (len(plan.searches) + 1)
@@ -200,7 +190,6 @@ def compress(
     else:
         target = f"order={order}" if ratio is None else f"ratio={ratio}"
         size = _size_of(network, ratio, order, allocation)
-        ranked = get_scores(method) is not None
         steps.total = layers * (2 if allocation == "uniform" or ranked else 4)
         if allocation == "global" and not ranked:
             search_for_budgets(network, (max(1, uniform_order(network, size)),))
@@ -214,7 +203,7 @@ def compress_path(
     orders: Sequence[int],
     *,
     method: str = "h2",
-    calibration: Tensor | None = None,
+    calibration: Calibration | None = None,
     allocation: Allocation | None = None,
     settings: CalibratedSettings | None = None,
     progress: Progress | None = None,
@@ -245,6 +234,7 @@ def compress_path(
         allocation = "uniform" if calibration is None else "global"
     layers = len(network.states)
     if allocation == "global" and get_scores(method) is None:
+        network.check_gradients()
         steps.total = layers * (2 + (1 if calibration is None else 2) * len(orders))
         search_for_budgets(network, tuple(orders))
         network.errors()
@@ -262,7 +252,7 @@ def compress_path(
 
 
 def _size_of(
-    network: NetworkReducer, ratio: float | None, order: int | None, allocation: str
+    network: NetworkReducer, ratio: Ratio | None, order: int | None, allocation: str
 ) -> int:
     """Return what an allocation counts in: the order of all systems, or the states of all."""
     if order is not None:

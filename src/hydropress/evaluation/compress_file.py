@@ -15,7 +15,7 @@ from hydropress.compression.state_dict import compress_state_dict
 from hydropress.compression.system_file import SUFFIXES, compress_system_file
 from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.compress_folder import COMPRESSION
-from hydropress.evaluation.outputs import check_folder, uninterrupted, write_run
+from hydropress.evaluation.outputs import check_folder, check_source, uninterrupted, write_run
 from hydropress.evaluation.records import write_json
 from hydropress.models.state_dicts import read_state_dict
 
@@ -70,6 +70,7 @@ def compress_file(
         If the file cannot be read.
     """
     check_folder(folder, "compress")
+    check_source(folder, path)
     summary: dict[str, Any] = {"source": str(path), "method": method, "calibration": "no data"}
     if holds_systems(path):
         if family is not None or options:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from hydropress.calibration.plan import Plan
+from hydropress.calibration.sequences import MINIMUM_CALIBRATION
 from hydropress.calibration.targets import Allocation, Metric
 from hydropress.compression.model import Progress, compress
 from hydropress.data.sequences import LabelledSequences
@@ -24,7 +25,7 @@ from hydropress.data.sources import (
 from hydropress.errors import InvalidArgumentError
 from hydropress.evaluation.compare import Comparison, summarize
 from hydropress.evaluation.metrics import accuracy, predict
-from hydropress.evaluation.outputs import check_folder, uninterrupted, write_run
+from hydropress.evaluation.outputs import check_folder, check_source, uninterrupted, write_run
 from hydropress.evaluation.records import write_json, write_records
 from hydropress.models.checkpoint import load, save
 from hydropress.models.classifier import SequenceClassifier
@@ -107,6 +108,7 @@ def compress_to_folder(
     if method is None:
         method = "h2" if saved is None else saved.method
     path = find_model(model)
+    check_source(folder, path)
     original = load(path)
     count = CALIBRATION_SAMPLES if samples is None else samples
     source = calibration if data is None else data
@@ -125,6 +127,7 @@ def compress_to_folder(
     about = "no data"
     if calibration is not None:
         images = open_data(calibration, "train")
+        _check_samples(count, len(images))
         sequences = calibration_sequences(images, count, seed)
         test = open_data(calibration, "test")
         about = f"{len(test):,} test images; calibrated on {count} training images"
@@ -179,6 +182,14 @@ def compress_to_folder(
             models=[compression.to_dict()],
         )
     return FolderCompression(summary, comparison.rows)
+
+
+def _check_samples(samples: int, available: int) -> None:
+    if not MINIMUM_CALIBRATION <= samples <= available:
+        raise InvalidArgumentError(
+            f"samples={samples}; required: from {MINIMUM_CALIBRATION} to {available}, as many "
+            "sequences as there are to calibrate on"
+        )
 
 
 def _accuracy_on(images: LabelledSequences) -> Metric:

@@ -82,3 +82,25 @@ def check_folder(folder: Path, command: str) -> None:
         f"output {str(folder)!r} {found}; required: a new or empty folder, or an earlier output of "
         "the same command; choose another folder or empty this one"
     )
+
+
+def check_source(folder: Path, source: Path) -> None:
+    """Refuse to write over what is read.
+
+    Parameters
+    ----------
+    folder
+        Of the output.
+    source
+        A model's directory or a file.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the source is the folder, or a file in it.
+    """
+    if folder.resolve() == (source.parent if source.is_file() else source).resolve():
+        raise InvalidArgumentError(
+            f"output {str(folder)!r} holds the input; required: another folder, since the result "
+            "would take the input's place; choose another name"
+        )

@@ -8,7 +8,7 @@ hostile description costs nothing.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -69,9 +69,14 @@ def save(model: SequenceClassifier, directory: str | Path) -> None:
     Raises
     ------
     InvalidArgumentError
-        If the model is not what its configuration and the kinds of its layers describe, or the
-        directory is a file.
+        If the model is no classifier, or not what its configuration and the kinds of its layers
+        describe, or the directory is a file.
     """
+    if not isinstance(cast(object, model), SequenceClassifier):
+        raise InvalidArgumentError(
+            f"a {type(model).__name__} to save; required: a SequenceClassifier; write a compressed "
+            "model of another class with the save of what compress returned"
+        )
     folder = Path(directory)
     if folder.exists() and not folder.is_dir():
         raise InvalidArgumentError(

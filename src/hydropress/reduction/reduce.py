@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Generic, cast
+from typing import Any, Generic, cast
 
 import torch
 from torch import Tensor
@@ -128,7 +128,7 @@ def reduce_path(
         weight = replace(weight, values=values)
     settings = DescentConfig() if descent is None else descent
     whole = Problem(flat, orders, horizon, weight, fit_feedthrough, settings)
-    solved = in_parts(partial(_solve, run), whole.parts(_number_of_parts(whole)))
+    solved = in_parts(partial(_solve, method, run), whole.parts(_number_of_parts(whole)))
     return ReductionPath(
         tuple(
             _joined([part[place] for part in solved], method, order, system, factor)
@@ -156,13 +156,20 @@ class _Solved(Generic[S]):
     stationarity: Tensor
 
 
-def _solve(run: Method, problem: Problem[S]) -> list[_Solved[S]]:
+def _solve(method: str, run: Method, problem: Problem[S]) -> list[_Solved[S]]:
     """Run a method on a part of a bank, at every order."""
     full = problem.full
     positive = tuple(order for order in problem.orders if order > 0)
     outcomes: list[Outcome[S]] = [without_states(problem)] * (len(problem.orders) - len(positive))
     if positive:
-        outcomes += run(problem.at(positive))
+        found: Any = run(problem.at(positive))
+        if not isinstance(found, list) or len(found) != len(positive):
+            got = f"{len(found)} outcomes" if isinstance(found, list) else f"{type(found).__name__}"
+            raise InvalidArgumentError(
+                f"{got} from method {method!r} for {len(positive)} orders; required: a list of one "
+                "Outcome an order; return as many as problem.orders has"
+            )
+        outcomes += found
     solved: list[_Solved[S]] = []
     for order, found in zip(problem.orders, outcomes, strict=True):
         kept: S = found.system

@@ -1,5 +1,6 @@
 """State dicts without code: read, and written back in the layout of their family."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -343,6 +344,43 @@ def test_attenuate(case: Case):
     assert len(module.log_dt) == 3
     expected = mimo_response(smaller, case.signal)
     assert relative(module(case.signal).detach(), expected) <= 1e-5
+
+
+@pytest.mark.parametrize("case", load("attenuate"), ids=lambda case: case.name)
+def test_attenuate_has_room_for_alternating_poles(case: Case):
+    """Cosines of half the sampling frequency alternate in sign."""
+    prefix, adapter = only(case.state)
+    system = adapter.read(case.state, prefix, {}).system
+    assert isinstance(system, MIMOSystem)
+    index = torch.tensor([0, 1, 2])
+    decays = torch.tensor([[-0.9, -0.5, -0.02]], dtype=torch.float64)
+    frequencies = torch.tensor([[torch.pi, 0.0, torch.pi]], dtype=torch.float64)
+    real = MIMOSystem(
+        torch.complex(decays, frequencies),
+        system.B[:, index].real.to(torch.complex128),
+        system.C[:, :, index].real.to(torch.complex128),
+        torch.ones_like(system.states[:, index]),
+        system.D,
+        "discrete",
+    )
+    tensors = adapter.write(case.state, prefix, real, {})
+    module = SSMLayer(**{**case.options, **adapter.sizes(tensors, prefix)})
+    module.load_state_dict(tensors)
+    expected = mimo_response(real, case.signal)
+    assert relative(module(case.signal).detach(), expected) <= 1e-5
+    again = adapter.read({**case.state, **tensors}, prefix, {}).system
+    assert isinstance(again, MIMOSystem)
+    assert relative(mimo_response(again, case.signal), expected) <= 1e-5
+
+
+def test_attenuate_says_what_it_has_no_room_for():
+    case = load("attenuate")[0]
+    prefix, adapter = only(case.state)
+    system = adapter.read(case.state, prefix, {}).system
+    assert isinstance(system, MIMOSystem)
+    with pytest.raises(InvalidArgumentError, match="with a D; required") as caught:
+        adapter.write(case.state, prefix, replace(system, D=system.D + 1), {})
+    assert "residues (" not in str(caught.value)
 
 
 def mimo_response(system: MIMOSystem, signal: Tensor) -> Tensor:

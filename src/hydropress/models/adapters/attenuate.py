@@ -79,7 +79,7 @@ class AttenuateTensors:
     Notes
     -----
     The layout has no phases: c bᵀ is real of every mode.  It holds results of methods that keep
-    residues, such as ``modal``, and no others.
+    residues, such as ``modal``, and of others where all poles are real.
     """
 
     name = "attenuate"
@@ -112,17 +112,18 @@ class AttenuateTensors:
         exponents, states = one.exponents[used], one.states[used]
         inputs, outputs = _turned(one.B[used], one.C[:, used])
         worst = max(_imaginary_share(inputs), _imaginary_share(outputs.mT))
-        alternating = (states == 1) & (exponents.imag != 0)
-        if worst > ROUNDING or bool(one.D.any()) or bool(alternating.any()):
+        if worst > ROUNDING or bool(one.D.any()):
+            found = f"complex residues (an imaginary part of {worst:.1e} of their size)"
             raise InvalidArgumentError(
-                f"a reduced system for the layer {prefix!r} with complex residues (an imaginary "
-                f"part of {worst:.1e}), alternating real poles or a D; required: real residues of "
-                "cosines, which are all that the layout holds; use a method that keeps residues, "
-                "such as 'modal', or compress the module, whose smaller layer has no such layout"
+                f"a reduced system for the layer {prefix!r} with "
+                f"{found if worst > ROUNDING else 'a D'}; required: real residues of cosines, "
+                "which are all that the layout holds; use a method that keeps residues, such as "
+                "'modal', or compress the module, whose smaller layer has no such layout"
             )
         step = torch.exp(torch.log(torch.exp(old["log_dt"].detach().double())).mean())
         decay = parameter_of("softplus", -exponents.real / step, "decays")
-        frequency = torch.where(states == 1, 0.0, exponents.imag / step)
+        # A cosine of half the sampling frequency is a real pole that alternates in sign.
+        frequency = exponents.imag / step
         new = {
             "log_dt": torch.log(step).expand(len(states)),
             "A": torch.stack([decay, frequency], -1),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hydropress.atomic import write_atomically
 from hydropress.errors import DataNotFoundError, FileFormatError, InvalidArgumentError
+from hydropress.models.adapters.checks import write_module
 from hydropress.models.adapters.registry import get_adapter
 from hydropress.models.checkpoint import TENSORS, save_tensors
 from hydropress.models.layer import LinearSSM
@@ -101,11 +102,17 @@ class WrittenLayer:
 
 
 def replace_module(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    """Return a model with one of its modules replaced; the model may be that module."""
+    """Return a model with one of its modules replaced, under every name that the module has.
+
+    The model may be that module.
+    """
     if not name:
         return module
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, module)
+    old = model.get_submodule(name)
+    places = [path for path, one in model.named_modules(remove_duplicate=False) if one is old]
+    for place in places:
+        parent, _, leaf = place.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, module)
     return model
 
 
@@ -166,7 +173,14 @@ def load_layers(model: nn.Module, directory: str | Path) -> nn.Module:
                 f"{folder / LAYERS}: a layer {one.name!r}, which the model does not have; "
                 "required: the architecture that was compressed; build it with the same code"
             )
-        written = get_adapter(one.adapter).write(model.get_submodule(one.name), one.layer())
+        adapter, module = get_adapter(one.adapter), model.get_submodule(one.name)
+        if one.name not in adapter.find(model):
+            raise FileFormatError(
+                f"{folder / LAYERS}: layer {one.name!r} of family {one.adapter!r}, where the model "
+                f"has a {type(module).__name__}; required: the architecture that was compressed; "
+                "build it with the same code"
+            )
+        written = write_module(adapter, module, one.layer())
         model = replace_module(model, one.name, written)
     own = model.state_dict()
     problems = [f"{name} is missing" for name in own if name not in tensors]

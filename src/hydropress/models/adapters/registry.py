@@ -51,6 +51,10 @@ def register_adapter(adapter: Adapter | object) -> None:
     InvalidArgumentError
         If the name is taken or the object lacks one of the protocol's members.
     """
+    if isinstance(adapter, type):
+        raise InvalidArgumentError(
+            f"the class {adapter.__name__}; required: an instance; pass {adapter.__name__}()"
+        )
     if not isinstance(adapter, Adapter):
         raise InvalidArgumentError(
             f"{adapter!r}; required: an object with name, channels_last, find, read, write and "
@@ -104,9 +108,15 @@ def has_layers(model: nn.Module) -> bool:
 
 def _search(model: nn.Module) -> dict[str, FoundLayer]:
     found: dict[str, FoundLayer] = {}
+    places = {place for place, _ in model.named_modules(remove_duplicate=False)}
     for name in adapter_names():
         adapter = _ADAPTERS[name]
         for place in adapter.find(model):
+            if place not in places:
+                raise InvalidArgumentError(
+                    f"adapter {name!r} finds {place!r}, which the model does not have; required: "
+                    "names of model.named_modules(); correct the adapter's find"
+                )
             if not any(_is_within(place, taken) or _is_within(taken, place) for taken in found):
                 found[place] = FoundLayer(place, adapter)
     return found
