@@ -121,7 +121,8 @@ def train_recipe(
         validation=validation,
         hardware=hardware,
     )
-    record = {"recipe": {"name": recipe.name, **recipe.to_dict()}, "sequences": len(train)}
+    record: dict[str, Any] = {"recipe": {"name": recipe.name, **recipe.to_dict()}}
+    record["sequences"] = len(train)
     if note := getattr(test, "note", ""):
         record["note"] = note
     _write(run, trained, folder, record)
