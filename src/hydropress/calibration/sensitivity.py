@@ -26,6 +26,7 @@ def _directions(count: int, like: Tensor) -> Tensor:
     return (signs / MAX_DIRECTIONS**0.5).to(like)
 
 
+@torch.enable_grad()
 def output_gradients(model: nn.Module, tap: Tap, sequences: Tensor, *, calls: int = 1) -> Tensor:
     """Return the derivatives of a network's outputs by the output of one of its linear parts.
 
@@ -74,6 +75,7 @@ def output_gradients(model: nn.Module, tap: Tap, sequences: Tensor, *, calls: in
     return gradients.mT if tap.channels_last else gradients
 
 
+@torch.enable_grad()
 def reaches_outputs(model: nn.Module, tap: Tap, sequences: Tensor) -> bool:
     """Return whether the outputs have derivatives by the output of a linear part."""
     outputs, probes = _probed_outputs(model, tap, sequences)
@@ -106,8 +108,7 @@ def _probed_outputs(model: nn.Module, tap: Tap, batch: Tensor) -> tuple[Tensor, 
     else:
         handle = tap.module.register_forward_hook(after)
     try:
-        with torch.enable_grad():
-            outputs = first_of(model(batch))
+        outputs = first_of(model(batch))
     finally:
         handle.remove()
     if outputs.ndim == 0 or len(outputs) != len(batch):
