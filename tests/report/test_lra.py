@@ -361,3 +361,15 @@ def test_what_has_to_be_said_of_the_data_is_said_once():
     rows = [run("h2", 16, note=note), run("h2", 2, note=note)]
     for page in (text(own(render_lra(rows))), " ".join(markdown_tables(rows).split())):
         assert page.count(note) == 1
+
+
+def test_the_original_beside_a_column_is_that_of_its_seeds():
+    rows = [
+        run("h2", 2, seed, budget=budget, accuracy_original=0.9 + 0.02 * seed)
+        for seed, budget in ((0, 0.1), (1, 0.1), (1, 0.5))
+    ]
+    title = "Accuracy at 1/32 (order 2) by budget"
+    wanted = [written([0.9, 0.92]), "92.00"]
+    assert page_table(render_lra(rows), title)["Original"] == wanted
+    found = markdown_table(markdown_tables(rows).replace("\u00a0", " "), title)
+    assert found["Original"] == wanted

@@ -96,6 +96,14 @@ class Sweep:
             by_seed.setdefault(row["seed"], []).append(row["accuracy_original"])
         return Statistic(tuple(statistics.fmean(by_seed[seed]) for seed in sorted(by_seed)))
 
+    def original_beside(self, order: int, budget: float | None = None) -> Statistic | None:
+        """Return the accuracy of the originals whose seeds have a run at an order (and budget)."""
+        return _over_seeds(
+            (row["seed"], row["accuracy_original"])
+            for row in self.rows
+            if row["order"] == order and budget in (None, row["budget"])
+        )
+
     def ratio(self, order: int) -> float:
         """Return the share of the states kept at an order; of several, the median."""
         return statistics.median(row["ratio"] for row in self.rows if row["order"] == order)

@@ -107,7 +107,6 @@ def main_tables(sweep: Sweep, measure: Measure = "accuracy") -> list[Table]:
         The second is missing as long as nothing has been recovered.
     """
     name = {"accuracy": "Accuracy", "agreement": "Agreement with the original"}[measure]
-    original = sweep.original if measure == "accuracy" else None
     tables: list[Table] = []
     for recovered in (False, True):
         if recovered and sweep.budget is None:
@@ -117,7 +116,11 @@ def main_tables(sweep: Sweep, measure: Measure = "accuracy") -> list[Table]:
         title = f"{name} {'after' if recovered else 'before'} recovery"
         if recovered:
             title += f" by {budget_text(sweep.budget)} of the training steps"
-        tables.append(_table(f"{title}, %", heads, list(found.values()), sweep, original))
+        beside = None
+        if measure == "accuracy":
+            budget = sweep.budget if recovered else None
+            beside = [sweep.original_beside(order, budget) for order in found]
+        tables.append(_table(f"{title}, %", heads, list(found.values()), sweep, beside))
     return tables
 
 
@@ -142,7 +145,8 @@ def budget_tables(sweep: Sweep) -> dict[int, Table]:
             )
             heads.append((budget_text(budget), f"{span(steps)} steps"))
         title = f"Accuracy at {place(sweep, order)} (order {order}) by budget of recovery, %"
-        tables[order] = _table(title, heads, found, sweep, sweep.original)
+        beside = [sweep.original_beside(order, budget) for budget in budgets]
+        tables[order] = _table(title, heads, found, sweep, beside)
     return tables
 
 
@@ -188,12 +192,13 @@ def _table(
     heads: list[tuple[str, ...]],
     found: list[dict[Variant, Statistic]],
     sweep: Sweep,
-    original: Statistic | None,
+    originals: list[Statistic | None] | None,
 ) -> Table:
     seeds = [max((each.seeds for each in column.values()), default=0) for column in found]
     lines: list[tuple[MethodStyle, tuple[Cell, ...]]] = []
-    if original is not None:
-        cells = tuple(_cell(original, number or original.seeds) for number in seeds)
+    if originals is not None:
+        pairs = zip(originals, seeds, strict=True)
+        cells = tuple(_cell(one, number or (one.seeds if one else 0)) for one, number in pairs)
         lines.append((Palette(()).style({"method": ORIGINAL}), cells))
     first = [best(column) for column in found]
     for variant, style in sweep.styles.items():
