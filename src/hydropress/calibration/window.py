@@ -1,6 +1,7 @@
 """The output error on the window 0 ≤ t < L as an objective, of measured inputs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,8 +28,7 @@ def energy_scale(full: SISOSystem) -> Tensor:
     return torch.maximum(h2_norm(full) ** 2, own.amax(-1))
 
 
-@dataclass(frozen=True)
-class Means:
+class Means(NamedTuple):
     """What the bias of a reduced system follows from.
 
     Attributes
@@ -41,8 +41,7 @@ class Means:
     output: Tensor
 
 
-@dataclass(frozen=True)
-class Pull:
+class Pull(NamedTuple):
     """What draws systems towards the original where data tell too little: ε ‖h - h_full‖².
 
     Attributes
@@ -82,8 +81,8 @@ def window_of(
     )
     return (
         joined,
-        Means(torch.cat([part.inputs for part in means]), torch.cat([m.output for m in means])),
-        Pull(torch.cat([part.cross for part in pulls]), torch.cat([p.energy for p in pulls])),
+        Means(*(torch.cat(column) for column in zip(*means, strict=True))),
+        Pull(*(torch.cat(column) for column in zip(*pulls, strict=True))),
     )
 
 
@@ -156,4 +155,4 @@ def retarget(
     targets, constants = (torch.cat(column) for column in zip(*parts, strict=True))
     energies = energy.clamp_min(1e-300)
     window = replace(window, targets=targets, constants=constants, output_energies=energies)
-    return window, replace(means, output=mean)
+    return window, means._replace(output=mean)
