@@ -22,7 +22,7 @@ class ReduceConfig:
         Of each bank in the comparison.
     large_channels, large_orders
         Of the banks that ``h2`` does not compare with BT and IRKA in the end, above
-        :data:`~hydropress.reduction.h2.FEW` channels, and to which orders they are reduced.
+        :data:`~hydropress.reduction.h2.FEW` channels, and to which even orders they are reduced.
     metric_channels
         Of the banks in other metrics, at odd orders and in both directions.
     odd_orders
