@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from hydropress.calibration import window
+from hydropress.calibration import layers, window
 from hydropress.calibration.fit import CalibratedSettings, LayerFit
 from hydropress.calibration.signals import LayerSignals
 from hydropress.compression.model import compress
+from hydropress.compression.result import Compression
 from hydropress.data.sequences import TokenSequences
 from hydropress.data.sources import calibration_sequences
 from hydropress.errors import InvalidArgumentError
@@ -28,6 +29,44 @@ def test_the_window_is_the_same_in_parts(monkeypatch):
         torch.testing.assert_close(second, first, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(parts.means.inputs, whole.means.inputs)
     torch.testing.assert_close(parts.means.output, whole.means.output)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("method", ["h2", "modal"])
+def test_a_layer_is_the_same_some_channels_after_the_others(method, bidirectional, monkeypatch):
+    model = tiny_model(num_layers=1 if method == "h2" else 2, bidirectional=bidirectional)
+    generator = torch.Generator().manual_seed(3)
+    sequences = torch.randn(24, 40, 1, generator=generator).cumsum(1)
+    allocation = "uniform" if method == "h2" else "global"
+
+    def compressed() -> Compression:
+        return compress(model, order=2, method=method, calibration=sequences, allocation=allocation)
+
+    whole = compressed()
+    # Of the four channels three, and the last.
+    assert len(layers.groups_of_channels(4, 2, 24, 40)) == 1
+    monkeypatch.setattr(layers, "MEMORY", 2 * 3 * 40 * (4 * 40 + 64 * 24))
+    assert layers.groups_of_channels(4, 2, 24, 40) == [slice(0, 3), slice(3, 6)]
+    if not bidirectional:
+        monkeypatch.setattr(layers, "MEMORY", layers.MEMORY // 2)
+    parts = compressed()
+    assert parts.plan.layers == whole.plan.layers
+    for one, other in zip(parts.layers, whole.layers, strict=True):
+        torch.testing.assert_close(one.output_error, other.output_error, rtol=1e-3, atol=1e-5)
+        assert sum(one.starts.values()) == sum(other.starts.values())
+    with torch.no_grad():
+        torch.testing.assert_close(
+            parts.model(sequences), whole.model(sequences), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_data_of_published_sizes_fit_into_memory():
+    # Text, then Path-X: 256 sequences, 256 channels both ways.
+    for length, size in ((4096, 16), (16384, 1)):
+        groups = layers.groups_of_channels(256, 2, 256, length)
+        assert 2 * size * length * (4 * length + 64 * 256) <= layers.MEMORY
+        assert [part.start for part in groups] == list(range(0, 256, size))
+        assert {part.stop - part.start for part in groups} == {size}
 
 
 def words(count: int) -> TokenSequences:

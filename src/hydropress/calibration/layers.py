@@ -1,175 +1,128 @@
-"""Reduction of one layer on the data that it sees."""
+"""Reduction of one layer of scalar systems, group after group of channels."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from hydropress.calibration.both_directions import fit_together, whole_error
-from hydropress.calibration.fit import (
-    CalibratedResult,
-    LayerFit,
-    calibrated_starts,
-    held_out_error,
-    matching_bias,
-)
+from hydropress.calibration.channels import ChannelGroup, Data, Outcome, Starts
 from hydropress.calibration.layer_report import LayerReport
-from hydropress.calibration.path_errors import PathErrors, lookup
+from hydropress.calibration.path_errors import PathErrors
 from hydropress.calibration.reducer import LayerData, Reducer
-from hydropress.calibration.sensitivity import gradients_by_system, output_change
-from hydropress.calibration.signals import LayerSignals, predict
 from hydropress.models.modal_ssm import ModalSSM
-from hydropress.reduction.iterate import Iterate, empty_iterate, stack_iterates
-from hydropress.systems.assembly import stack
+from hydropress.reduction.iterate import Iterate, stack_iterates
 from hydropress.systems.modal import SISOSystem
 from hydropress.systems.norms import relative_h2_error
 
+T = TypeVar("T")
 
-def _without_states(system: SISOSystem) -> SISOSystem:
-    """Return the systems of order 0, which have their feedthrough only."""
-    return replace(
-        system,
-        exponents=torch.full_like(system.exponents[..., :1], -1),
-        residues=torch.zeros_like(system.residues[..., :1]),
-        states=torch.zeros_like(system.states[..., :1]),
-    )
+MEMORY = 2**32
+"""Bytes that the data of a group of channels may take; work on them takes about as much again."""
+BYTES_OF_WINDOW, BYTES_OF_SIGNALS = 4, 64
+"""What a system takes, over L² (its factor, :mod:`hydropress.calibration.window`) and over n L."""
 
 
-def _kept_where(small: Tensor, full: SISOSystem, start: Iterate) -> Iterate:
-    """Return a start in which systems that are small enough are themselves."""
-    return replace(Iterate.from_system(full), D=full.D).where(small, start)
+def groups_of_channels(channels: int, directions: int, count: int, length: int) -> list[slice]:
+    """Return ranges of channels whose data fit into :data:`MEMORY` together, at least one each.
+
+    Parameters
+    ----------
+    count, length
+        Sequences n and their length L.
+    """
+    system = length * (BYTES_OF_WINDOW * length + BYTES_OF_SIGNALS * count)
+    size = max(1, MEMORY // (directions * system))
+    return [slice(start, start + size) for start in range(0, channels, size)]
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """Reduced systems, batch shape ``(directions, H)``, and the constants at their outputs."""
+class DataByGroup:
+    """What reductions of a layer on the same data share.
 
-    system: SISOSystem
-    bias: Tensor
-    output_error: Tensor | None
-    starts: dict[str, int]
-    spread: Tensor | None
+    The matrices of a window take 4 L² bytes a system: 34 GB of 256 channels both ways at a length
+    of 4,096.  Data that fit into memory are worked out once; of others one group of channels is
+    worked out after the other, anew for every reduction.
+
+    Attributes
+    ----------
+    groups
+        Ranges of channels.
+    work
+        From a range to its data.
+    kept
+        Those of the only group.
+    """
+
+    groups: list[slice]
+    work: Callable[[slice], Data]
+    kept: Data | None = None
+
+    def each(self, function: Callable[[slice, Data], T]) -> list[T]:
+        """Return what a function makes of every group; no two groups' data exist at a time."""
+        return [
+            function(channels, self.work(channels) if self.kept is None else self.kept)
+            for channels in self.groups
+        ]
 
 
-Data = LayerData[LayerSignals, list[LayerFit]]
-
-
-class LayerReducer(Reducer[SISOSystem, Iterate, LayerSignals, list[LayerFit]]):
+class LayerReducer(Reducer[SISOSystem, Iterate, DataByGroup]):
     """A layer of scalar systems with everything that its reductions to several orders share."""
 
     @property
     def system(self) -> SISOSystem:
         return self.full
 
-    def _calibrated_starts(
-        self, orders: tuple[int, ...], inputs: Tensor
-    ) -> dict[int, list[dict[str, Iterate]]]:
-        parts = LayerSignals.of(self.full, inputs, inputs).by_direction(self.part.directions)
-        starts: dict[int, list[dict[str, Iterate]]] = {order: [] for order in orders}
-        for direction, part in enumerate(parts):
-            bank = self.full[direction]
-            found = calibrated_starts(
-                bank, orders, part, self.settings, fits_feedthrough=direction == 0
-            )
-            for order, kinds in found.items():
-                small = bank.order <= order
-                starts[order].append(
-                    {kind: _kept_where(small, bank, start) for kind, start in kinds.items()}
-                )
-        return starts
-
-    def _starts(self, direction: int, orders: Tensor) -> dict[str, Iterate]:
-        """Return starts of ragged orders for the systems of one direction, ``orders`` (H,)."""
-        distinct, index = lookup(orders, self.orders)
-        empty = replace(
-            empty_iterate(len(orders), self.full.D.device),
-            D=self.full[direction].D,
-        )
-        kinds = next(iter(self.starts.values()))[direction]
-        rows = index * len(orders) + torch.arange(len(orders))
-        return {
-            kind: stack_iterates(
-                [self.starts[order][direction][kind] if order else empty for order in distinct]
-            )
-            .select(rows.to(empty.D.device))
-            .compact()
-            for kind in kinds
-        }
-
-    def _reduced(self, orders: Tensor) -> tuple[SISOSystem, Tensor]:
-        """Return systems of ragged orders as the method alone reduces them, and their spreads."""
-        distinct, index = lookup(orders, self.orders)
-        empty = _without_states(self.full)
-        found = stack([self.reduced[order] if order else empty for order in distinct])
-        none = torch.zeros_like(empty.D)
-        spreads = torch.stack([self.spreads[order] if order else none for order in distinct])
-        direction, channel = (torch.arange(size) for size in orders.shape)
-        place = (index, direction[:, None], channel)
-        return found[place], spreads[place]
-
-    def _data(self, seen: tuple[Tensor, Tensor], disturbed: tuple[Tensor, Tensor] | None) -> Data:
-        signals = LayerSignals.of(self.full, *seen)
-        if not self.starts:
-            return LayerData(signals)
-        fitted = signals if disturbed is None else LayerSignals.of(self.full, *disturbed)
-        fits = [
-            LayerFit.of(self.full[direction], part, self.settings, fits_feedthrough=direction == 0)
-            for direction, part in enumerate(fitted.by_direction(self.part.directions))
-        ]
-        return LayerData(signals, fits, disturbed is not None)
-
-    def _reduce(self, orders: Tensor, data: Data, *, together: bool) -> _Outcome:
-        """Return systems of the given orders, ``(directions, H)``, fitted to data if there are.
-
-        Parameters
-        ----------
-        together
-            Whether two directions are fitted to what they return together, too.
-        """
-        signals, fits = data.signals, data.fit
-        if fits is None:
-            system, spread = self._reduced(orders)
-            flat = system.reshape(-1)
-            if signals is None:
-                return _Outcome(system, torch.zeros_like(flat.D), None, {}, spread)
-            bias = matching_bias(flat, signals)
-            error = held_out_error(flat, bias, signals).reshape(system.batch_shape)
-            return _Outcome(system, bias, error, {}, spread)
-        results = [
-            fit.reduce(self._starts(direction, row))
-            for direction, (fit, row) in enumerate(zip(fits, orders, strict=True))
-        ]
-        if together and len(fits) == 2:
-            results = fit_together(fits, results)
-        if data.is_disturbed and signals is not None:
-            results = self._measured(results, signals, together=together)
-        return _Outcome(
-            stack([result.system for result in results]),
-            torch.cat([result.bias for result in results]),
-            torch.stack([result.output_error for result in results]),
-            {kind: sum(result.starts[kind] for result in results) for kind in results[0].starts},
-            None,
+    def _group(self, channels: slice) -> ChannelGroup:
+        rows = torch.arange(self.full.batch_shape[1], device=self.full.D.device)[channels]
+        return ChannelGroup(
+            self.full[:, channels],
+            self.settings,
+            {order: system[:, channels] for order, system in self.reduced.items()},
+            {order: spread[:, channels] for order, spread in self.spreads.items()},
+            {
+                order: [
+                    {kind: start.select(rows) for kind, start in named.items()} for named in starts
+                ]
+                for order, starts in self.starts.items()
+            },
         )
 
-    def _measured(
-        self, results: list[CalibratedResult], signals: LayerSignals, *, together: bool
-    ) -> list[CalibratedResult]:
-        """Return results of each direction with the bias and the errors that signals give."""
-        count = self.settings.num_held_out(signals.inputs.shape[1])
-        parts = signals.by_direction(len(results))
-        held_out = [part.split(count)[1] for part in parts]
-        systems = [result.system for result in results]
-        biases = [matching_bias(*pair) for pair in zip(systems, parts, strict=True)]
-        if together and len(results) == 2:
-            errors = [whole_error(held_out, systems, biases)] * 2
-        else:
-            triples = zip(systems, biases, held_out, strict=True)
-            errors = [held_out_error(*triple) for triple in triples]
-        return [
-            replace(result, bias=bias, output_error=error)
-            for result, bias, error in zip(results, biases, errors, strict=True)
+    def _groups(self, inputs: Tensor) -> list[slice]:
+        count, channels, length = inputs.shape
+        return groups_of_channels(channels, self.part.directions, count, length)
+
+    def _calibrated_starts(self, orders: tuple[int, ...], inputs: Tensor) -> dict[int, Starts]:
+        parts = [
+            self._group(channels).calibrated_starts(orders, inputs[:, channels])
+            for channels in self._groups(inputs)
         ]
+
+        def join(order: int, direction: int) -> dict[str, Iterate]:
+            kinds = [part[order][direction] for part in parts]
+            return {kind: stack_iterates([named[kind] for named in kinds]) for kind in kinds[0]}
+
+        directions = range(self.part.directions)
+        return {order: [join(order, direction) for direction in directions] for order in orders}
+
+    def data(
+        self,
+        inputs: Tensor | None,
+        present: Tensor | None,
+        disturbed: tuple[Tensor, Tensor] | None = None,
+    ) -> DataByGroup:
+        if inputs is None or present is None:
+            return DataByGroup([slice(None)], lambda _: LayerData(), LayerData())
+        before, after = inputs, present
+
+        def work(channels: slice) -> Data:
+            acting = disturbed and (disturbed[0][:, channels], disturbed[1][:, channels])
+            seen = before[:, channels], after[:, channels]
+            return self._group(channels).data(seen, acting)
+
+        groups = self._groups(inputs)
+        return DataByGroup(groups, work, work(groups[0]) if len(groups) == 1 else None)
 
     def errors(
         self,
@@ -178,38 +131,31 @@ class LayerReducer(Reducer[SISOSystem, Iterate, LayerSignals, list[LayerFit]]):
         gradients: Tensor | None,
         disturbed: tuple[Tensor, Tensor] | None = None,
     ) -> PathErrors:
-        full = self.full
-        flat = full.reshape(-1)
-        data = self.data(inputs, inputs, disturbed)
-        signals = data.signals
-        relative: list[Tensor] = []
-        changes: list[Tensor] = []
-        for order in orders:
-            outcome = self._reduce(torch.full(full.batch_shape, order), data, together=False)
-            if signals is None or outcome.output_error is None:
-                relative.append(relative_h2_error(full, outcome.system).flatten())
-                continue
-            relative.append(outcome.output_error.flatten())
-            if gradients is not None:
-                system = outcome.system.reshape(-1)
-                few = signals.first(gradients.shape[1])
-                outputs = predict(few, system.impulse_response(few.inputs.shape[-1]), system.D)
-                error = outputs + outcome.bias[:, None, None].to(outputs) - few.outputs
-                changes.append(
-                    output_change(gradients_by_system(gradients, self.part.directions), error)
-                )
-        # A system that has no more states than the order stays as it is.
-        kept = flat.order[:, None] <= torch.tensor(orders, device=flat.order.device)
+        def measure(channels: slice, data: Data) -> PathErrors:
+            part = None if gradients is None else gradients[:, :, channels]
+            return self._group(channels).errors(orders, data, part)
+
+        parts = self.data(inputs, inputs, disturbed).each(measure)
+
+        def join(tensors: list[Tensor]) -> Tensor:
+            shaped = [tensor.unflatten(0, (self.part.directions, -1)) for tensor in tensors]
+            return torch.cat(shaped, 1).flatten(0, 1)
+
+        changes = [part.changes for part in parts if part.changes is not None]
         return PathErrors(
             tuple(orders),
-            torch.where(kept, 0.0, torch.stack(relative, 1)),
-            torch.where(kept, 0.0, torch.stack(changes, 1)) if changes else None,
+            join([part.relative_error for part in parts]),
+            join(changes) if changes else None,
         )
 
-    def reduce(self, orders: Tensor, data: Data) -> tuple[ModalSSM, LayerReport]:
+    def reduce(self, orders: Tensor, data: DataByGroup) -> tuple[ModalSSM, LayerReport]:
         full = self.full
-        outcome = self._reduce(orders, data, together=True)
-        bias = outcome.bias.reshape(full.batch_shape).sum(0)
+
+        def fit(channels: slice, part: Data) -> Outcome:
+            return self._group(channels).reduce(orders[:, channels], part, together=True)
+
+        outcome = Outcome.joined(data.each(fit))
+        bias = outcome.bias.sum(0)
         if self.part.bias is not None:
             bias = bias + self.part.bias.detach()
         replacement = ModalSSM.from_system(outcome.system, step=self.part.step, bias=bias)

@@ -49,7 +49,7 @@ class _Outcome:
 Data = LayerData[MIMOSignals, MIMOFit]
 
 
-class MIMOLayerReducer(Reducer[MIMOSystem, MIMOSystem, MIMOSignals, MIMOFit]):
+class MIMOLayerReducer(Reducer[MIMOSystem, MIMOSystem, Data]):
     """A layer of one system a direction with everything that its reductions share."""
 
     @property
@@ -93,8 +93,15 @@ class MIMOLayerReducer(Reducer[MIMOSystem, MIMOSystem, MIMOSignals, MIMOFit]):
         ]
         return stack(systems), torch.stack(spreads)
 
-    def _data(self, seen: tuple[Tensor, Tensor], disturbed: tuple[Tensor, Tensor] | None) -> Data:
-        return self._data_of(seen, disturbed, range(len(self.full.D)))
+    def data(
+        self,
+        inputs: Tensor | None,
+        present: Tensor | None,
+        disturbed: tuple[Tensor, Tensor] | None = None,
+    ) -> Data:
+        if inputs is None or present is None:
+            return LayerData()
+        return self._data_of((inputs, present), disturbed, range(len(self.full.D)))
 
     def _data_of(
         self,

@@ -283,7 +283,7 @@ class NetworkReducer:
                 self._inputs(compressed, name),
                 self._disturbed(compressed, name),
             )
-            if tolerance is None or data.signals is None:
+            if tolerance is None or self.calibration is None:
                 replacement, report = reducer.reduce(planned.tensor(), data)
             else:
                 replacement, report, orders = self._raise(name, planned.tensor(), data, tolerance)

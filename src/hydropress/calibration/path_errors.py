@@ -13,7 +13,7 @@ def lookup(orders: Tensor, searched: tuple[int, ...]) -> tuple[list[int], Tensor
     A system of fewer states than any order searched is itself at the next larger one.
     """
     available = torch.tensor([0, *searched])
-    place = torch.bucketize(orders.cpu(), available).clamp_max(len(available) - 1)
+    place = torch.bucketize(orders.cpu().contiguous(), available).clamp_max(len(available) - 1)
     distinct, index = available[place].unique(return_inverse=True)
     return distinct.tolist(), index
 

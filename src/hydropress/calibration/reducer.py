@@ -20,6 +20,7 @@ S = TypeVar("S", bound=ModalSystem)
 Start = TypeVar("Start")
 Signals = TypeVar("Signals")
 Fit = TypeVar("Fit")
+Data = TypeVar("Data")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class LayerData(Generic[Signals, Fit]):
 
 
 @dataclass(frozen=True)
-class Reducer(ABC, Generic[S, Start, Signals, Fit]):
+class Reducer(ABC, Generic[S, Start, Data]):
     """A layer and the orders to which its systems have been searched.
 
     Attributes
@@ -120,12 +121,13 @@ class Reducer(ABC, Generic[S, Start, Signals, Fit]):
     ) -> dict[int, list[dict[str, Start]]]:
         """Return the starts of calibrated ``h2`` at orders that have not been searched."""
 
+    @abstractmethod
     def data(
         self,
         inputs: Tensor | None,
         present: Tensor | None,
         disturbed: tuple[Tensor, Tensor] | None = None,
-    ) -> LayerData[Signals, Fit]:
+    ) -> Data:
         """Return what reductions on the same signals share.
 
         Parameters
@@ -137,15 +139,6 @@ class Reducer(ABC, Generic[S, Start, Signals, Fit]):
             Both with dropout acting, if fits are made to those.  Bias and errors are what matches
             and is measured on ``inputs`` and ``present``, as the model is used.
         """
-        if inputs is None or present is None:
-            return LayerData()
-        return self._data((inputs, present), disturbed)
-
-    @abstractmethod
-    def _data(
-        self, seen: tuple[Tensor, Tensor], disturbed: tuple[Tensor, Tensor] | None
-    ) -> LayerData[Signals, Fit]:
-        """Do as :meth:`data`, given data."""
 
     @abstractmethod
     def errors(
@@ -172,9 +165,7 @@ class Reducer(ABC, Generic[S, Start, Signals, Fit]):
         """
 
     @abstractmethod
-    def reduce(
-        self, orders: Tensor, data: LayerData[Signals, Fit]
-    ) -> tuple[LinearSSM, LayerReport]:
+    def reduce(self, orders: Tensor, data: Data) -> tuple[LinearSSM, LayerReport]:
         """Return the layer that takes the original's place, and what happened.
 
         Parameters

@@ -11,7 +11,7 @@ from hydropress.calibration.reducer import Reducer
 from hydropress.models.adapters.protocol import LinearPart
 from hydropress.systems.modal import MIMOSystem, SISOSystem
 
-AnyReducer = Reducer[Any, Any, Any, Any]
+AnyReducer = Reducer[Any, Any, Any]
 
 
 def reducer_of(
