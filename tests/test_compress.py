@@ -271,6 +271,14 @@ def test_bidirectional_models():
     assert numbers(compress(network, order=2, method="modal").model) < numbers(network)
 
 
+@pytest.mark.parametrize("layer", ["s4d", "s5"])
+def test_double_precision_is_that_of_the_parameters(layer):
+    network = tiny_model(5, layer=layer).double()
+    result = compress(network, order=network.config.state_size, method="balanced")
+    signal = sequences(2).double()
+    torch.testing.assert_close(result.model(signal), network(signal), rtol=1e-10, atol=1e-10)
+
+
 def test_double_precision_stays():
     network = tiny_model(5).double()
     result = compress(network, order=2, calibration=sequences(16).double())

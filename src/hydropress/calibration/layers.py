@@ -158,7 +158,12 @@ class LayerReducer(Reducer[SISOSystem, Iterate, DataByGroup]):
         bias = outcome.bias.sum(0)
         if self.part.bias is not None:
             bias = bias + self.part.bias.detach()
-        replacement = ModalSSM.from_system(outcome.system, step=self.part.step, bias=bias)
+        replacement = ModalSSM.from_system(
+            outcome.system,
+            step=self.part.step,
+            bias=bias,
+            dtype=torch.promote_types(self.dtype, torch.float32),
+        )
         report = LayerReport(
             self.name,
             int(full.order.max()),

@@ -189,7 +189,12 @@ class MIMOLayerReducer(Reducer[MIMOSystem, MIMOSystem, Data]):
         bias = outcome.bias
         if self.part.bias is not None:
             bias = bias + self.part.bias.detach()
-        replacement = ModalMIMOSSM.from_system(outcome.system, step=self.part.step, bias=bias)
+        replacement = ModalMIMOSSM.from_system(
+            outcome.system,
+            step=self.part.step,
+            bias=bias,
+            dtype=torch.promote_types(self.dtype, torch.float32),
+        )
         system = outcome.system.reshape(*full.batch_shape)
         error = None
         if outcome.output_error is not None:

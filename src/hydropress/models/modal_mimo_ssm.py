@@ -73,7 +73,12 @@ class ModalMIMOSSM(MIMOSSM):
 
     @classmethod
     def from_system(
-        cls, system: MIMOSystem, *, step: Tensor | None = None, bias: Tensor | None = None
+        cls,
+        system: MIMOSystem,
+        *,
+        step: Tensor | None = None,
+        bias: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> "ModalMIMOSSM":
         """Build the layer that realises one discrete-time system for each direction.
 
@@ -86,6 +91,8 @@ class ModalMIMOSSM(MIMOSSM):
             Shape ``(directions,)`` or of one number; one if not given.
         bias
             Shape ``(H,)``; zero if not given.
+        dtype
+            Of the parameters, ``torch.float32`` or ``torch.float64``.
 
         Raises
         ------
@@ -108,7 +115,7 @@ class ModalMIMOSSM(MIMOSSM):
             (torch.ones(1) if step is None else step.detach()).to(device).expand(directions),
             channels=channels,
             full_feedthrough=not diagonal,
-        ).to(device)
+        ).to(device, dtype)
         with torch.no_grad():
             pair_size, real_size = layer._sizes(layer.pairs), layer._sizes(layer.reals)
             poles = system.exponents[paired] / pair_size

@@ -76,7 +76,12 @@ class ModalSSM(BankSSM):
 
     @classmethod
     def from_system(
-        cls, system: SISOSystem, *, step: Tensor | None = None, bias: Tensor | None = None
+        cls,
+        system: SISOSystem,
+        *,
+        step: Tensor | None = None,
+        bias: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> "ModalSSM":
         """Build the layer that realises a bank of discrete-time systems.
 
@@ -89,6 +94,8 @@ class ModalSSM(BankSSM):
             Shape ``(directions, H)`` or ``(H,)``; one if not given.
         bias
             Shape ``(H,)``; zero if not given.
+        dtype
+            Of the parameters, ``torch.float32`` or ``torch.float64``.
 
         Raises
         ------
@@ -127,7 +134,7 @@ class ModalSSM(BankSSM):
         sign = torch.where(real_exponents.imag.abs() > math.pi / 2, -1.0, 1.0)
         layer = cls(
             pair_row, real_row, sign, scale, channels=channels, bidirectional=directions == 2
-        ).to(device)
+        ).to(device, dtype)
         size = layer.step_size.double()
         with torch.no_grad():
             exponents = flat.exponents[pair_row, pair_entry]
