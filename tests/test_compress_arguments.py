@@ -44,6 +44,15 @@ def test_calibration_may_be_an_array(dtype):
     assert array.dtype == dtype
 
 
+@pytest.mark.parametrize("kinds", [(torch.float32, torch.float64), (torch.float64, torch.float32)])
+def test_calibration_is_brought_to_the_models_precision(kinds):
+    network, data = tiny_model().to(kinds[0]), sequences(16)
+    found = compress(network, order=2, calibration=data.to(kinds[1]))
+    wanted = compress(network, order=2, calibration=data.to(kinds[0]))
+    signal = sequences(2).to(kinds[0])
+    assert torch.equal(found.model(signal), wanted.model(signal))
+
+
 @pytest.mark.parametrize(
     ("calibration", "words"),
     [

@@ -136,7 +136,7 @@ def test_compress_until_the_accuracy_drops(place):
     assert result["target"] == "max_drop=50%"
     states = [trial["states"] for trial in result["trials"]]
     assert 0 < len(states) <= 3 + math.log2(64)
-    # The metric is the accuracy on training images; the rows show that on test images.
+    # The metric is the accuracy on training sequences; the rows show that on those of the test.
     images = open_data(place / "data", "train")
     held_out = held_out_sequences(images, 0, calibration=images, samples=16)
     assert len(held_out) == 48 - 16
@@ -144,7 +144,7 @@ def test_compress_until_the_accuracy_drops(place):
     assert measured == [evaluate(load(place / "out"), held_out).accuracy]
     before = evaluate(load(place / "model"), held_out).accuracy
     assert measured[0] >= before / 2
-    assert "32 other training images" in result["calibration"]
+    assert "32 other training sequences" in result["calibration"]
     line = json.loads((place / "out" / "run.json").read_text())["line"]
     assert "--max-drop 50%" in line
     # The same images, named.
@@ -188,6 +188,7 @@ def test_train_finetune_and_evaluate_what_came_out(place):
     tuned = ("finetune", "run", "--out", "tuned", "--data", "data")
     # 48 images are fewer than a batch of 64.
     assert "batch_size=64 with 48" in refused(*tuned, "--steps", "1")
+    assert run_json(*tuned, "--epochs", "1", "--batch-size", "16")["steps"] == 3
 
 
 def test_finetune(place):

@@ -130,7 +130,7 @@ def fake_details(length: int = 784) -> dict:
         "versions": {"hydropress": "0.1.0", "torch": "2.9.1", "python": "3.12.3"},
         "created": "2026-11-23T21:40:00+00:00",
         "seconds": 412.7,
-        "data": "2,000 test images of sequential Fashion-MNIST; calibration on 256 training images",
+        "data": "2,000 test sequences; calibrated on 256 training sequences",
         "notes": ["One seed. One standard error of an accuracy is about 0.7 points."],
         "models": models,
     }

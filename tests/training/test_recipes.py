@@ -138,6 +138,7 @@ def test_recovery_is_chosen_by_epochs_or_by_steps():
     assert RecoveryConfig.chosen(4096, epochs=3, seed=0).total_steps(4096) == 192
     assert RecoveryConfig.chosen(4096, steps=100).total_steps(4096) == 100
     assert RecoveryConfig.chosen(4096, steps=3, learning_rate=0.0).learning_rate == 0.0
+    assert RecoveryConfig.chosen(4096, epochs=2, batch_size=16).total_steps(4096) == 512
     with pytest.raises(InvalidArgumentError, match="at most one"):
         RecoveryConfig.chosen(4096, epochs=1, steps=1)
     with pytest.raises(InvalidArgumentError, match="max_steps=0"):

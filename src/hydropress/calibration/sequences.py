@@ -21,9 +21,9 @@ def as_sequences(calibration: Any, dtype: torch.dtype) -> Tensor:
     Parameters
     ----------
     calibration
-        Tensor, returned as it is, or NumPy array.
+        Tensor or NumPy array.
     dtype
-        Of the model, to which an array of floating-point numbers is brought.
+        Of the model, to which floating-point numbers are brought.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def as_sequences(calibration: Any, dtype: torch.dtype) -> Tensor:
     """
     if isinstance(calibration, np.ndarray) and calibration.dtype.kind in "fiu":
         values = torch.from_numpy(np.ascontiguousarray(calibration))
-        calibration = values.to(dtype) if values.is_floating_point() else values.long()
+        calibration = values if values.is_floating_point() else values.long()
     if not isinstance(calibration, Tensor):
         what = type(calibration).__name__
         if isinstance(calibration, np.ndarray):
@@ -56,4 +56,4 @@ def as_sequences(calibration: Any, dtype: torch.dtype) -> Tensor:
         )
     if not bool(torch.isfinite(calibration).all()):
         raise InvalidArgumentError("calibration contains NaN or infinity; required: finite data")
-    return calibration
+    return calibration.to(dtype) if calibration.is_floating_point() else calibration

@@ -58,7 +58,7 @@ def compress_command(
         typer.Option(
             "--max-drop",
             help="Accuracy that may be lost: 1% of the original's, or 0.01. The smallest model "
-            "tried that keeps the rest on up to 2,000 training images not calibrated on.",
+            "tried that keeps the rest on up to 2,000 training sequences not calibrated on.",
         ),
     ] = None,
     plan: Annotated[
@@ -113,7 +113,7 @@ def compress_command(
 
     Give exactly one of --ratio, --order, --tolerance, --max-drop and --plan. The folder receives
     the model, plan.json (the states of every channel), compression.json and what `hydropress
-    report` needs; with calibration data, accuracy on the test images beside them.
+    report` needs; with calibration data, accuracy on the test sequences beside them.
 
     MODEL may also be a file: a checkpoint of a known family (safetensors, PyTorch, Lightning, Flax
     msgpack) or plain systems (npz, safetensors). Without its code there are no data: --ratio or

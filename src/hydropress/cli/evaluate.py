@@ -24,7 +24,7 @@ def evaluate_command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Measure accuracy on test images, and agreement with another model."""
+    """Measure accuracy on test sequences, and agreement with another model."""
     from hydropress.data.shipped import find_model
     from hydropress.data.sources import open_data
     from hydropress.evaluation.evaluate import evaluate
@@ -45,7 +45,7 @@ def evaluate_command(
         return
     lines = [
         f"accuracy    {percent(result.accuracy, 2)} ± {percent(result.standard_error, 2)} "
-        f"(one standard error, {result.samples:,} images)"
+        f"(one standard error, {result.samples:,} sequences)"
     ]
     if result.agreement is not None:
         lines.append(

@@ -39,6 +39,9 @@ def finetune_command(
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Peak rate; 0.002 by default.")
     ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Sequences per update; 64 by default.")
+    ] = None,
     distill: Annotated[
         str | None,
         typer.Option("--distill", help="The original model: learn its decisions too."),
@@ -90,7 +93,12 @@ def finetune_command(
         objective = LayerMatching(fitting(match))
     train, test = open_data(data, "train"), open_data(data, "test")
     config = RecoveryConfig.chosen(
-        len(train), epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed
+        len(train),
+        epochs=epochs,
+        steps=steps,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        seed=seed,
     )
     with Bar("finetune") as bar, DeferredInterrupt(lambda: say(STOPPING)) as interrupt:
         run = finetune(
@@ -110,6 +118,6 @@ def finetune_command(
         emit({"out": str(out), "model": str(out / "model"), **run.to_dict()})
     else:
         show(
-            f"{out / 'model'}: {percent(run.test_accuracy, 2)} of {len(test):,} test images after "
-            f"{run.steps:,} steps"
+            f"{out / 'model'}: {percent(run.test_accuracy, 2)} of {len(test):,} test sequences "
+            f"after {run.steps:,} steps"
         )

@@ -1,4 +1,4 @@
-"""Compressed models beside their original, measured on the same images."""
+"""Compressed models beside their original, measured on the same sequences."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from hydropress.models.classifier import SequenceClassifier
 
 
 class Comparison:
-    """Rows of a results table, all measured on the same images.
+    """Rows of a results table, all measured on the same sequences.
 
     Parameters
     ----------
     original
         The model that the others are made from; its decisions are the reference.
     test
-        Labelled images; without them accuracy and agreement stay unknown.
+        Labelled sequences; without them accuracy and agreement stay unknown.
     """
 
     def __init__(

@@ -78,19 +78,20 @@ def compress_to_folder(
         ``details.json``.
     ratio, order, tolerance, max_drop, allocation
         As in :func:`~hydropress.compression.model.compress`; the metric that may drop is the
-        accuracy on training images that are not calibrated on.  Test images never decide anything.
+        accuracy on training sequences that are not calibrated on.  Those of the test never decide
+        anything.
     plan
         A file that :meth:`~hydropress.calibration.plan.Plan.save` wrote, instead of these.
     method
         Name of a registered method; if not given the plan's, or ``h2``.
     calibration
-        Data source as in :func:`~hydropress.data.sources.open_data`: training images to
-        calibrate on, test images to measure both models on.  Neither happens without.
+        Data source as in :func:`~hydropress.data.sources.open_data`: training sequences to
+        calibrate on, test sequences to measure both models on.  Neither happens without.
     data
-        Source of the labelled training images for ``max_drop``; that of the calibration if not
+        Source of the labelled training sequences for ``max_drop``; that of the calibration if not
         given.
     samples, seed
-        How many training images, and which.
+        How many training sequences, and which.
     progress
         Called as progress(done, total, what).
     """
@@ -115,7 +116,7 @@ def compress_to_folder(
     metric = None
     if max_drop is not None and source is None:
         raise InvalidArgumentError(
-            f"max_drop={max_drop!r} without data; required: labelled training images to measure "
+            f"max_drop={max_drop!r} without data; required: labelled training sequences to measure "
             "the accuracy on; give a source of data or of calibration"
         )
     if data is not None and max_drop is None:
@@ -123,20 +124,20 @@ def compress_to_folder(
             f"data {str(data)!r} without max_drop; required: both or neither; accuracy decides of "
             "no other target"
         )
-    images = sequences = test = None
+    train = sequences = test = None
     about = "no data"
     if calibration is not None:
-        images = open_data(calibration, "train")
-        _check_samples(count, len(images))
-        sequences = calibration_sequences(images, count, seed)
+        train = open_data(calibration, "train")
+        _check_samples(count, len(train))
+        sequences = calibration_sequences(train, count, seed)
         test = open_data(calibration, "test")
-        about = f"{len(test):,} test images; calibrated on {count} training images"
+        about = f"{len(test):,} test sequences; calibrated on {count} training sequences"
     if max_drop is not None and source is not None:
         held_out = held_out_sequences(
-            open_data(source, "train"), seed, calibration=images, samples=count
+            open_data(source, "train"), seed, calibration=train, samples=count
         )
         metric = _accuracy_on(held_out)
-        about += f"; drop of the accuracy measured on {len(held_out):,} other training images"
+        about += f"; drop of the accuracy measured on {len(held_out):,} other training sequences"
     compression = compress(
         original,
         ratio=ratio,
@@ -192,9 +193,9 @@ def _check_samples(samples: int, available: int) -> None:
         )
 
 
-def _accuracy_on(images: LabelledSequences) -> Metric:
+def _accuracy_on(data: LabelledSequences) -> Metric:
     def measured(model: nn.Module) -> float:
-        return accuracy(predict(model, images), images.labels)
+        return accuracy(predict(model, data), data.labels)
 
     return measured
 

@@ -65,14 +65,14 @@ def evaluate(
     reference: nn.Module | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure a classifier on labelled images.
+    """Measure a classifier on labelled sequences.
 
     Parameters
     ----------
     model
         The classifier.
     data
-        n images with labels.
+        n sequences with labels.
     reference
         Another classifier, usually the original, whose decisions are compared.
     progress

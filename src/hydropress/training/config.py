@@ -106,6 +106,7 @@ class RecoveryConfig(TrainingConfig):
         epochs: int | None = None,
         steps: int | None = None,
         learning_rate: float | None = None,
+        batch_size: int | None = None,
         seed: int | None = None,
     ) -> "RecoveryConfig":
         """Return the defaults with what is given in their place; at most one of the lengths."""
@@ -113,7 +114,12 @@ class RecoveryConfig(TrainingConfig):
             raise InvalidArgumentError(
                 f"epochs={epochs}, steps={steps}; required: at most one of them; leave one out"
             )
-        given: dict[str, Any] = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+        given: dict[str, Any] = {
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "seed": seed,
+        }
         config = cls(**{name: value for name, value in given.items() if value is not None})
         return config if steps is None else config.for_steps(steps, num_samples)
 
