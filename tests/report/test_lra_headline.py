@@ -34,6 +34,18 @@ def test_the_headline_says_on_which_side(recovered: float | None, expected: str)
     assert ("without recovery" in sentence) == (recovered is None)
 
 
+def test_the_headline_says_what_more_recovery_brings_up_to_half_the_training():
+    budgets = {0.1: 0.89, 0.25: 0.895, 0.5: 0.898, 1.0: 0.91}
+    rows = [run(budget=budget, accuracy_recovered=found) for budget, found in budgets.items()]
+    assert words(rows)[0].endswith(
+        "calibrated H² is 1.00 points below the original (1 seed); "
+        "by 50 %, 0.20 points below the original (1 seed)"
+    )
+    # What others were recovered by is not ours.
+    rows[2] = run("balanced", budget=0.5, accuracy_recovered=0.898)
+    assert "; by 25 %, 0.50 points below" in words(rows)[0]
+
+
 def test_words_name_whoever_is_ahead_of_h2():
     rows = [
         run("h2", 16, accuracy_compressed=0.7, accuracy_recovered=0.88),

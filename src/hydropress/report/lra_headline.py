@@ -24,8 +24,8 @@ def headline(sweep: Sweep) -> tuple[str, str]:
     -------
     tuple of str
         One sentence on H² (if it is among the methods, else on the best one) at the smallest order
-        that it was recovered at; and which method has the largest mean at every order, before and
-        after recovery.
+        that it was recovered at, by the main budget and by up to half the training; and which
+        method has the largest mean at every order, before and after recovery.
     """
     lead = leader(sweep)
     if lead is None:
@@ -93,7 +93,23 @@ def _distance(sweep: Sweep, lead: Variant) -> str:
     kept = f"At order {order}" if kept == MISSING else f"At {kept} of the states"
     if kept.startswith("At all"):
         kept = "With all states"
-    return f"{kept}, {how}, {spoken(sweep, lead)} is {_gap(gain)}"
+    text = f"{kept}, {how}, {spoken(sweep, lead)} is {_gap(gain)}"
+    return text + (_by_more(sweep, lead, order) if recovered else "")
+
+
+def _by_more(sweep: Sweep, lead: Variant, order: int) -> str:
+    """Say the same of the largest other budget of at most half the training."""
+    assert sweep.budget is not None
+    gains = {
+        budget: sweep.gain(lead, order, True, budget)
+        for budget in sweep.budgets(order)
+        if sweep.budget < budget <= 0.5
+    }
+    measured = [(budget, gain) for budget, gain in gains.items() if gain is not None]
+    if not measured:
+        return ""
+    budget, gain = measured[-1]
+    return f"; by {budget_text(budget)}, {_gap(gain)}"
 
 
 def _gap(gain: Statistic | None) -> str:

@@ -139,13 +139,16 @@ class Sweep:
             if row["budget"] == asked
         )
 
-    def gain(self, variant: Variant, order: int, recovered: bool) -> Statistic | None:
-        """Return accuracy minus that of the same seed's original, by the main budget."""
+    def gain(
+        self, variant: Variant, order: int, recovered: bool, budget: float | None = None
+    ) -> Statistic | None:
+        """Return accuracy minus that of the same seed's original, by default by the main budget."""
         key = "accuracy_recovered" if recovered else "accuracy_compressed"
+        asked = self.budget if budget is None else budget
         return _over_seeds(
             (row["seed"], None if row[key] is None else row[key] - row["accuracy_original"])
             for row in self._runs(variant, order)
-            if row["budget"] == self.budget or not recovered
+            if row["budget"] == asked or not recovered
         )
 
     def lead(
