@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hydropress.calibration import layers, window
+from hydropress.calibration import layers, sequences, window
 from hydropress.calibration.fit import CalibratedSettings, LayerFit
 from hydropress.calibration.signals import LayerSignals
 from hydropress.compression.model import compress
@@ -36,11 +36,11 @@ def test_the_window_is_the_same_in_parts(monkeypatch):
 def test_a_layer_is_the_same_some_channels_after_the_others(method, bidirectional, monkeypatch):
     model = tiny_model(num_layers=1 if method == "h2" else 2, bidirectional=bidirectional)
     generator = torch.Generator().manual_seed(3)
-    sequences = torch.randn(24, 40, 1, generator=generator).cumsum(1)
+    data = torch.randn(24, 40, 1, generator=generator).cumsum(1)
     allocation = "uniform" if method == "h2" else "global"
 
     def compressed() -> Compression:
-        return compress(model, order=2, method=method, calibration=sequences, allocation=allocation)
+        return compress(model, order=2, method=method, calibration=data, allocation=allocation)
 
     whole = compressed()
     # Of the four channels three, and the last.
@@ -55,9 +55,7 @@ def test_a_layer_is_the_same_some_channels_after_the_others(method, bidirectiona
         torch.testing.assert_close(one.output_error, other.output_error, rtol=1e-3, atol=1e-5)
         assert sum(one.starts.values()) == sum(other.starts.values())
     with torch.no_grad():
-        torch.testing.assert_close(
-            parts.model(sequences), whole.model(sequences), rtol=1e-3, atol=1e-3
-        )
+        torch.testing.assert_close(parts.model(data), whole.model(data), rtol=1e-3, atol=1e-3)
 
 
 def test_data_of_published_sizes_fit_into_memory():
@@ -67,6 +65,23 @@ def test_data_of_published_sizes_fit_into_memory():
         assert 2 * size * length * (4 * length + 64 * 256) <= layers.MEMORY
         assert [part.start for part in groups] == list(range(0, 256, size))
         assert {part.stop - part.start for part in groups} == {size}
+
+
+def test_long_sequences_pass_in_smaller_batches(monkeypatch):
+    model = tiny_model()
+    data = torch.randn(40, 30, 1, generator=torch.Generator().manual_seed(3)).cumsum(1)
+    passed: list[int] = []
+    # A copy of the model has the hook too.
+    model.register_forward_pre_hook(lambda _, arguments: passed.append(len(arguments[0])))
+    whole = compress(model, order=4, method="balanced", calibration=data)
+    assert max(passed) == 40
+    passed.clear()
+    monkeypatch.setattr(sequences, "LONG", 15)
+    parts = compress(model, order=4, method="balanced", calibration=data)
+    assert max(passed) == 32
+    assert parts.plan.layers == whole.plan.layers
+    torch.testing.assert_close(parts.model(data), whole.model(data), rtol=1e-4, atol=1e-5)
+    assert [len(part) for part in sequences.in_batches(data[:3], 1)] == [1, 1, 1]
 
 
 def words(count: int) -> TokenSequences:
@@ -79,14 +94,14 @@ def words(count: int) -> TokenSequences:
 @pytest.mark.parametrize("pairs", [False, True])
 def test_tokens_calibrate_too(pairs):
     model = tiny_model(num_tokens=9, pairs=pairs)
-    sequences = calibration_sequences(words(80), 24, seed=0)
+    data = calibration_sequences(words(80), 24, seed=0)
     if pairs:
-        sequences = torch.stack([sequences, sequences.flip(0)], 1)
-    compression = compress(model, order=4, calibration=sequences)
-    plain = compress(model, order=4, method="modal", calibration=sequences)
+        data = torch.stack([data, data.flip(0)], 1)
+    compression = compress(model, order=4, calibration=data)
+    plain = compress(model, order=4, method="modal", calibration=data)
     with torch.no_grad():
-        wanted = model(sequences)
-        errors = [(one.model(sequences) - wanted).norm() for one in (compression, plain)]
+        wanted = model(data)
+        errors = [(one.model(data) - wanted).norm() for one in (compression, plain)]
     assert 0.4 < compression.ratio <= 0.5
     assert float(errors[0]) < float(errors[1])
     assert float(errors[0]) < 0.1 * float((wanted - wanted.mean(0)).norm())

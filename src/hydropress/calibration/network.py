@@ -18,6 +18,7 @@ from hydropress.calibration.path_errors import PathErrors
 from hydropress.calibration.plan import LayerPlan, Plan, as_orders
 from hydropress.calibration.reducers import AnyReducer, reducer_of
 from hydropress.calibration.sensitivity import SEQUENCES, output_gradients, reaches_outputs
+from hydropress.calibration.sequences import in_batches
 from hydropress.calibration.signals import CAPTURE_BATCH, capture_inputs, last_affine
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.checks import read_part, write_module
@@ -46,7 +47,7 @@ def dtype_of(module: nn.Module) -> torch.dtype:
 
 def _outputs(model: nn.Module, sequences: Tensor) -> Tensor:
     with torch.no_grad():
-        return torch.cat([first_of(model(batch)) for batch in sequences.split(CAPTURE_BATCH)])
+        return torch.cat([first_of(model(batch)) for batch in in_batches(sequences, CAPTURE_BATCH)])
 
 
 class NetworkReducer:
@@ -340,7 +341,7 @@ class NetworkReducer:
 
     def _match_outputs(self, compressed: nn.Module, calibration: Tensor) -> None:
         """Add the mean difference of the outputs to the bias of the affine map that makes them."""
-        affine = last_affine(compressed, calibration[:CAPTURE_BATCH])
+        affine = last_affine(compressed, in_batches(calibration, CAPTURE_BATCH)[0])
         if affine is not None:
             wanted, found = self._reference(calibration), _outputs(compressed, calibration)
             shift = (wanted - found).reshape(-1, affine.out_features).mean(0)

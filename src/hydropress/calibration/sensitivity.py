@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from hydropress.calibration.forward import first_of
+from hydropress.calibration.sequences import in_batches
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.adapters.protocol import Tap
 
@@ -55,7 +56,7 @@ def output_gradients(model: nn.Module, tap: Tap, sequences: Tensor, *, calls: in
     [hutchinson1989] for the random combinations.
     """
     pieces: list[Tensor] = []
-    for batch in sequences.split(BATCH):
+    for batch in in_batches(sequences, BATCH):
         outputs, probes = _probed_outputs(model, tap, batch)
         if len(probes) != calls or len({probe.shape for probe in probes}) != 1:
             raise InvalidArgumentError(

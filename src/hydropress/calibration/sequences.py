@@ -13,6 +13,14 @@ Calibration = Tensor | NDArray[Any]
 """Sequences as a model takes them, one after the other along the first axis."""
 
 MINIMUM_CALIBRATION = 8
+LONG = 4096
+"""Numbers in a sequence beyond which fewer sequences pass through a model together."""
+
+
+def in_batches(sequences: Tensor, most: int) -> tuple[Tensor, ...]:
+    """Split sequences into batches of so many, or of fewer if they are long: at least one each."""
+    numbers = sequences[0].numel()
+    return sequences.split(max(1, min(most, most * LONG // max(1, numbers))))
 
 
 def as_sequences(calibration: Any, dtype: torch.dtype) -> Tensor:

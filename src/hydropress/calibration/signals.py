@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hydropress.calibration.forward import floating_tensor, signal_among
+from hydropress.calibration.sequences import in_batches
 from hydropress.errors import InvalidArgumentError
 from hydropress.models.convolution import fast_fft_length
 from hydropress.systems.modal import SISOSystem
@@ -68,7 +69,7 @@ def capture_inputs(
     handle = layer.register_forward_pre_hook(keep, with_kwargs=True)
     try:
         with torch.no_grad():
-            for batch in sequences.split(CAPTURE_BATCH):
+            for batch in in_batches(sequences, CAPTURE_BATCH):
                 seen.clear()
                 with suppress(_Captured):
                     model(batch)
