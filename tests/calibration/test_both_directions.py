@@ -74,11 +74,11 @@ def test_other_outputs_make_the_same_problem_as_if_they_had_been_there_first(apa
             assert torch.equal(one.held_out.outputs, direct.held_out.outputs)
         torch.testing.assert_close(moved.means.output, direct.means.output)
         values = [
-            (one.window.factors.double() @ kernels[..., None])[..., 0] - one.window.targets
+            (one.objective.factors.double() @ kernels[..., None])[..., 0] - one.objective.targets
             for one in (moved, direct)
         ]
         squares = [
-            value.square().sum(-1) + one.window.constants
+            value.square().sum(-1) + one.objective.constants
             for value, one in zip(values, (moved, direct), strict=True)
         ]
         torch.testing.assert_close(squares[0], squares[1], rtol=1e-5, atol=0)

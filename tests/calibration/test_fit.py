@@ -25,7 +25,7 @@ def test_the_window_is_the_same_in_parts(monkeypatch):
     monkeypatch.setattr(window, "ENTRIES_AT_ONCE", 2 * 20**2 + 1)
     parts = LayerFit.of(full, signals, CalibratedSettings())
     for name in ("factors", "targets", "constants", "output_energies", "rows", "energy"):
-        first, second = getattr(whole.window, name), getattr(parts.window, name)
+        first, second = getattr(whole.objective, name), getattr(parts.objective, name)
         torch.testing.assert_close(second, first, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(parts.means.inputs, whole.means.inputs)
     torch.testing.assert_close(parts.means.output, whole.means.output)
@@ -44,9 +44,9 @@ def test_a_layer_is_the_same_some_channels_after_the_others(method, bidirectiona
 
     whole = compressed()
     # Of the four channels three, and the last.
-    assert len(layers.groups_of_channels(4, 2, 24, 40)) == 1
+    assert len(layers.groups_of_channels(4, 2, 24, 40, 40)) == 1
     monkeypatch.setattr(layers, "MEMORY", 2 * 3 * 40 * (4 * 40 + 64 * 24))
-    assert layers.groups_of_channels(4, 2, 24, 40) == [slice(0, 3), slice(3, 6)]
+    assert layers.groups_of_channels(4, 2, 24, 40, 40) == [slice(0, 3), slice(3, 6)]
     if not bidirectional:
         monkeypatch.setattr(layers, "MEMORY", layers.MEMORY // 2)
     parts = compressed()
@@ -59,12 +59,39 @@ def test_a_layer_is_the_same_some_channels_after_the_others(method, bidirectiona
 
 
 def test_data_of_published_sizes_fit_into_memory():
-    # Text, then Path-X: 256 sequences, 256 channels both ways.
-    for length, size in ((4096, 16), (16384, 1)):
-        groups = layers.groups_of_channels(256, 2, 256, length)
-        assert 2 * size * length * (4 * length + 64 * 256) <= layers.MEMORY
+    # Text, then Path-X, which has no window: 256 sequences, 256 channels both ways.
+    for length, squared, size in ((4096, 4096, 16), (16384, 0, 8)):
+        groups = layers.groups_of_channels(256, 2, 256, length, squared)
+        assert 2 * size * length * (4 * squared + 64 * 256) <= layers.MEMORY
         assert [part.start for part in groups] == list(range(0, 256, size))
         assert {part.stop - part.start for part in groups} == {size}
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_on_spectra_the_error_is_nearly_that_on_the_window(bidirectional):
+    model = tiny_model(
+        5, num_layers=1, state_size=16, bidirectional=bidirectional, step_range=(0.02, 0.2)
+    )
+    data = 0.3 * torch.randn(48, 200, 1, generator=torch.Generator().manual_seed(3)).cumsum(1)
+
+    def error(method: str = "h2", longest: int = 200) -> float:
+        settings = CalibratedSettings(longest_window=longest)
+        found = compress(
+            model,
+            order=4,
+            method=method,
+            allocation="uniform",
+            calibration=data,
+            settings=settings,
+        )
+        output_error = found.layers[0].output_error
+        assert output_error is not None
+        return float(output_error.mean())
+
+    on_the_window, on_spectra = error(), error(longest=199)
+    assert on_spectra != on_the_window
+    assert on_spectra < 1.05 * on_the_window
+    assert on_spectra < 0.5 * error("balanced")
 
 
 def test_long_sequences_pass_in_smaller_batches(monkeypatch):

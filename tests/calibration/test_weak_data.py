@@ -1,5 +1,6 @@
 """Data that tell little of a channel: nothing breaks, and what they do not tell stays as it was."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,8 +55,10 @@ def with_channel(channel: Tensor | float) -> Tensor:
 
 NOISE = torch.randn(16, LENGTH, generator=torch.Generator().manual_seed(2))
 FEW = CalibratedSettings(search_iterations=5, polish_iterations=5)
+ON_SPECTRA = replace(FEW, longest_window=0)
 
 
+@pytest.mark.parametrize("how", [FEW, ON_SPECTRA], ids=["window", "spectra"])
 @pytest.mark.parametrize(
     ("sequences", "bidirectional"),
     [
@@ -69,10 +72,10 @@ FEW = CalibratedSettings(search_iterations=5, polish_iterations=5)
     ],
     ids=["constant", "another", "nearly", "offset", "ramp", "zeros", "one"],
 )
-def test_a_layer_is_reduced_whatever_it_sees(sequences, bidirectional):
+def test_a_layer_is_reduced_whatever_it_sees(sequences, bidirectional, how):
     model = network(bidirectional=bidirectional)
     settings: dict[str, Any] = {"order": 4, "calibration": sequences, "allocation": "uniform"}
-    result = compress(model, settings=FEW, **settings)
+    result = compress(model, settings=how, **settings)
     balanced = compress(model, method="balanced", **settings)
     with torch.no_grad():
         wanted, *found = (layer(sequences.mT) for layer in layers_of(model, result, balanced))

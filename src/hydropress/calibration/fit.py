@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hydropress.calibration.signals import LayerSignals, input_spectra, predict
-from hydropress.calibration.window import Means, Pull, energy_scale, retarget, window_of
+from hydropress.calibration.signals import FIT_BINS, LayerSignals, input_means, predict
+from hydropress.calibration.spectrum import spectral_objective
+from hydropress.calibration.window import Means, Pull, retarget, window_of
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.descent import DescentConfig, descend
 from hydropress.reduction.h2 import optimize_path
@@ -41,6 +42,9 @@ class CalibratedSettings:
         entries dropped in the original and in the compressed prefix.  Fitted without, few states
         shared by many channels cancel each other so finely that dropout, and with it fine-tuning,
         throws the network off.
+    longest_window
+        Samples of a sequence beyond which layers are fitted on spectra instead of on the window
+        0 ≤ t < L, whose matrices take minutes a system at 16,384.
     """
 
     held_out: float = 0.25
@@ -49,6 +53,7 @@ class CalibratedSettings:
     search_iterations: int = 15
     polish_iterations: int = 10
     dropout: bool = True
+    longest_window: int = 8192
 
     def num_held_out(self, count: int) -> int:
         """Return how many of the sequences, the last ones, starts and plans are compared on."""
@@ -88,20 +93,6 @@ class CalibratedResult:
     bias: Tensor
     output_error: Tensor
     starts: dict[str, int]
-
-
-def _spectral_objective(
-    full: SISOSystem, signals: LayerSignals, fits_feedthrough: bool
-) -> SpectralObjective:
-    """Return the weighted problem: weight S_u', target G S_uu' / S_u'."""
-    spectra = input_spectra(signals)
-    response = full.transfer_function(torch.exp(1j * spectra.frequencies))
-    targets = response * spectra.transfer
-    total = (spectra.power * targets.abs() ** 2).sum(-1, keepdim=True)
-    weights = spectra.power / total.clamp_min(1e-300)
-    energy = energy_scale(full)
-    # A free D is fitted from scratch: the target includes the full system's own.
-    return SpectralObjective(spectra.frequencies, weights, targets, energy, fits_feedthrough)
 
 
 def held_out_error(system: SISOSystem, bias: Tensor, signals: LayerSignals) -> Tensor:
@@ -165,7 +156,7 @@ def calibrated_starts(
     dict
         From order to starts by name, whose D is the whole feedthrough.
     """
-    spectral = _spectral_objective(full, signals, fits_feedthrough)
+    spectral = spectral_objective(full, signals, fits_feedthrough)
     candidates = Candidates.of(spectral, *ladder_of_exponents(full))
     config = settings.search(signals.inputs.shape[-1])
     plain = reduce_path(full, orders=orders, descent=replace(config, energy_penalty=0.0))
@@ -205,8 +196,10 @@ class LayerFit:
         What the systems get and should return, K rows.
     held_out
         The last of the sequences, on which starts are compared.
-    means, window, pull
-        Means and objective of the others, and what draws systems that see little.
+    means, objective
+        Of the others: on the window, or of sequences longer than the longest one on spectra.
+    pull
+        What draws systems that see little to the original; with spectra, nothing does.
     config
         Settings of the descent.
     """
@@ -215,8 +208,8 @@ class LayerFit:
     signals: LayerSignals
     held_out: LayerSignals
     means: Means
-    window: KernelObjective
-    pull: Pull
+    objective: KernelObjective | SpectralObjective
+    pull: Pull | None
     config: DescentConfig
 
     @staticmethod
@@ -236,16 +229,29 @@ class LayerFit:
         """
         count, length = signals.inputs.shape[1:]
         fit, held_out = signals.split(settings.num_held_out(count))
-        window, means, pull = window_of(full, fit, fits_feedthrough)
-        return LayerFit(full, signals, held_out, means, window, pull, settings.polish(length))
+        pull = None
+        if length > settings.longest_window:
+            objective = spectral_objective(full, fit, fits_feedthrough, bins=FIT_BINS)
+            means = Means(input_means(fit.inputs), fit.outputs.double().mean((1, 2)))
+        else:
+            objective, means, pull = window_of(full, fit, fits_feedthrough)
+        return LayerFit(full, signals, held_out, means, objective, pull, settings.polish(length))
 
     def towards(self, outputs: Tensor) -> "LayerFit":
-        """Return the same for other outputs wanted, shape ``(K, n, L)``."""
+        """Return the same for other outputs than the systems' own, shape ``(K, n, L)``."""
         signals = replace(self.signals, outputs=outputs)
         held_out = len(self.held_out.inputs[0])
         fitted, last = signals.split(held_out)
-        window, means = retarget(self.window, self.means, self.pull, fitted)
-        return replace(self, signals=signals, held_out=last, means=means, window=window)
+        objective = self.objective
+        if isinstance(objective, KernelObjective):
+            assert self.pull is not None
+            objective, means = retarget(objective, self.means, self.pull, fitted)
+        else:
+            own, _ = self.signals.split(held_out)
+            free, missed = objective.fits_feedthrough, fitted.outputs - own.outputs
+            objective = spectral_objective(self.full, fitted, free, bins=FIT_BINS, missed=missed)
+            means = self.means._replace(output=fitted.outputs.double().mean((1, 2)))
+        return replace(self, signals=signals, held_out=last, means=means, objective=objective)
 
     def _assess(self, iterate: Iterate) -> _Fitted:
         system = iterate.to_system(torch.zeros_like(self.full.D), self.full.time)
@@ -256,14 +262,14 @@ class LayerFit:
         unseen = torch.nonzero(self.held_out.outputs.std((1, 2)) == 0)[:, 0]
         if len(unseen):
             whole = replace(Iterate.from_system(system[unseen]), D=system.D[unseen])
-            error[unseen] = self.window.select(unseen).evaluate(whole).error.sqrt()
+            error[unseen] = self.objective.select(unseen).evaluate(whole).error.sqrt()
         return _Fitted(system, bias, torch.where(error.isfinite(), error, torch.inf))
 
     def reduce(self, starts: dict[str, Iterate]) -> CalibratedResult:
         """Fit the systems to their own data.
 
         Residues, D and a bias are refitted for every start; of each system the start with the
-        smallest error on held-out sequences is polished on the exact error over the window.
+        smallest error on held-out sequences is polished on the same objective.
 
         Parameters
         ----------
@@ -274,17 +280,21 @@ class LayerFit:
         best, winner = None, torch.zeros_like(self.full.D, dtype=torch.int64)
         for index, start in enumerate(starts.values()):
             floored = replace(start, log_decay=start.log_decay.clamp_min(floor))
-            refitted = refit_residues(self.window, floored, penalty=penalty, time=self.full.time)
+            refitted = refit_residues(self.objective, floored, penalty=penalty, time=self.full.time)
             # A system that kept all its states needs no other residues.
             whole = start.states.sum(1) >= self.full.order
             fitted = self._assess(start.where(whole, refitted))
+            if isinstance(self.objective, SpectralObjective):
+                # What is best over all time need not be so on the window.
+                as_it_is = self._assess(start)
+                fitted = as_it_is.where(as_it_is.error < fitted.error, fitted)
             if best is None:
                 best = fitted
                 continue
             winner = torch.where(fitted.error < best.error, index, winner)
             best = fitted.where(fitted.error < best.error, best)
         assert best is not None
-        polished = descend(self.window, best.iterate(), self.config, time=self.full.time)
+        polished = descend(self.objective, best.iterate(), self.config, time=self.full.time)
         fitted = self._assess(polished.iterate)
         best = fitted.where(fitted.error < best.error, best)
         bias = matching_bias(best.system, self.signals)

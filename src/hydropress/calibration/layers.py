@@ -24,15 +24,19 @@ BYTES_OF_WINDOW, BYTES_OF_SIGNALS = 4, 64
 """What a system takes, over L² (its factor, :mod:`hydropress.calibration.window`) and over n L."""
 
 
-def groups_of_channels(channels: int, directions: int, count: int, length: int) -> list[slice]:
+def groups_of_channels(
+    channels: int, directions: int, count: int, length: int, window: int
+) -> list[slice]:
     """Return ranges of channels whose data fit into :data:`MEMORY` together, at least one each.
 
     Parameters
     ----------
     count, length
         Sequences n and their length L.
+    window
+        L, or 0 if there are no matrices of a window.
     """
-    system = length * (BYTES_OF_WINDOW * length + BYTES_OF_SIGNALS * count)
+    system = length * (BYTES_OF_WINDOW * window + BYTES_OF_SIGNALS * count)
     size = max(1, MEMORY // (directions * system))
     return [slice(start, start + size) for start in range(0, channels, size)]
 
@@ -91,7 +95,8 @@ class LayerReducer(Reducer[SISOSystem, Iterate, DataByGroup]):
 
     def _groups(self, inputs: Tensor) -> list[slice]:
         count, channels, length = inputs.shape
-        return groups_of_channels(channels, self.part.directions, count, length)
+        window = length if length <= self.settings.longest_window else 0
+        return groups_of_channels(channels, self.part.directions, count, length, window)
 
     def _calibrated_starts(self, orders: tuple[int, ...], inputs: Tensor) -> dict[int, Starts]:
         parts = [

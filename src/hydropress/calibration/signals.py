@@ -14,7 +14,8 @@ from hydropress.models.convolution import fast_fft_length
 from hydropress.systems.modal import SISOSystem
 
 CAPTURE_BATCH = 64
-NUM_BINS = 192
+SEARCH_BINS, FIT_BINS = 192, 800
+"""Of the spectra on which poles are searched, and of those that take a window's place."""
 SILENCE = 1e-15
 """Root mean square below which a signal counts as zeros: squares of single precision end there."""
 
@@ -259,9 +260,15 @@ def window_statistics(signals: LayerSignals) -> WindowStatistics:
     total = count * length
     energy = gram.diagonal(dim1=-2, dim2=-1).mean(-1)
     energy = torch.where(energy > SILENCE**2 * total, energy, 0.0)
-    means = inputs.sum(1).double().cumsum(-1).flip(-1) / total
+    means = input_means(inputs)
     gram -= total * means[:, :, None] * means[:, None, :]
     return WindowStatistics(gram, *output_statistics(inputs, outputs, means), means, energy)
+
+
+def input_means(inputs: Tensor) -> Tensor:
+    """Return the mean over sequences and time of u[t - j], ``(K, n, L)`` to ``(K, L)``."""
+    total = inputs.shape[1] * inputs.shape[2]
+    return inputs.sum(1).double().cumsum(-1).flip(-1) / total
 
 
 def output_statistics(
@@ -298,25 +305,29 @@ class Spectra:
     transfer: Tensor
 
 
-def input_spectra(signals: LayerSignals) -> Spectra:
+def input_spectra(signals: LayerSignals, bins: int = SEARCH_BINS) -> Spectra:
     """Return spectra of zero-padded inputs, gathered into bins that widen with frequency."""
-    inputs = signals.inputs
+    return cross_spectra(signals.original_inputs, signals.inputs, bins)
+
+
+def cross_spectra(wanted: Tensor, inputs: Tensor, bins: int) -> Spectra:
+    """Return the same with other signals, shape ``(K, n, L)``, in the place of u."""
     size = fast_fft_length(2 * inputs.shape[-1])
     present = torch.fft.rfft(inputs, n=size)
-    original = torch.fft.rfft(signals.original_inputs, n=size)
+    original = torch.fft.rfft(wanted, n=size)
     power = torch.view_as_real(present).double().square().sum((1, -1))
     cross = (original * present.conj()).to(torch.complex128).sum(1)
     frequencies = 2 * torch.pi * torch.arange(power.shape[-1], dtype=torch.float64) / size
     frequencies = frequencies.to(power.device)
     # Every line counts at low frequencies, where trained poles are narrow; wider bins above.
     lines = power.shape[-1]
-    edges = torch.logspace(0, torch.log10(torch.tensor(float(lines))).item(), NUM_BINS)
+    edges = torch.logspace(0, torch.log10(torch.tensor(float(lines))).item(), bins)
     index = torch.unique(edges.round().long().clamp(1, lines)) - 1
     bin_of = torch.bucketize(torch.arange(lines), index, right=True).to(power.device) - 1
-    bins = int(bin_of.max()) + 1
+    count_of_bins = int(bin_of.max()) + 1
 
     def gather(values: Tensor) -> Tensor:
-        return values.new_zeros(len(values), bins).index_add(1, bin_of, values)
+        return values.new_zeros(len(values), count_of_bins).index_add(1, bin_of, values)
 
     count = gather(torch.ones_like(power[:1]))
     centres = gather(frequencies[None])[0] / count[0]
