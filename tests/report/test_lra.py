@@ -373,3 +373,17 @@ def test_the_original_beside_a_column_is_that_of_its_seeds():
     assert page_table(render_lra(rows), title)["Original"] == wanted
     found = markdown_table(markdown_tables(rows).replace("\u00a0", " "), title)
     assert found["Original"] == wanted
+
+
+def test_the_curve_by_budget_is_of_seeds_that_have_every_budget():
+    found = {(0, 0.1): 0.8, (1, 0.1): 0.7, (1, 0.5): 0.85}
+    rows = [
+        run(seed=seed, budget=budget, accuracy_original=0.9 + 0.02 * seed, accuracy_recovered=after)
+        for (seed, budget), after in found.items()
+    ]
+    original, line = figures(render_lra(rows))["0-budget-2"]["data"]
+    assert original["y"] == pytest.approx([92.0] * len(original["y"]))
+    assert line["y"] == pytest.approx([70.0, 85.0])
+    # Where no seed has them all, every one is drawn.
+    _, line = figures(render_lra(rows[:1] + rows[2:]))["0-budget-2"]["data"]
+    assert line["y"] == pytest.approx([80.0, 85.0])

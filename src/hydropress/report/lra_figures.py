@@ -47,7 +47,11 @@ def share_figure(sweep: Sweep, recovered: bool) -> Figure:
 
 
 def budget_figure(sweep: Sweep, order: int) -> Figure:
-    """Draw accuracy after recovery at one order against the budget, a line a method."""
+    """Draw accuracy after recovery at one order against the budget, a line a method.
+
+    Of seeds that have every budget, if there are some: others would bend the lines.
+    """
+    sweep = sweep.of_seeds_with_every_budget(order)
     lines: dict[Variant, Places] = {}
     for budget in sweep.budgets(order):
         words = f"{budget_text(budget)} of the training steps"

@@ -114,6 +114,16 @@ class Sweep:
             {row["budget"] for row in self.rows if row["order"] == order and _is_recovered(row)}
         )
 
+    def of_seeds_with_every_budget(self, order: int) -> "Sweep":
+        """Return the runs of seeds that have all budgets of an order; all runs if none has."""
+        by_seed: dict[int, set[float]] = {}
+        for row in self.rows:
+            if row["order"] == order and _is_recovered(row):
+                by_seed.setdefault(row["seed"], set()).add(row["budget"])
+        whole = [seed for seed, budgets in by_seed.items() if budgets == {*self.budgets(order)}]
+        rows = tuple(row for row in self.rows if row["seed"] in whole)
+        return replace(self, rows=rows) if whole else self
+
     def before(
         self, variant: Variant, order: int, measure: Measure = "accuracy"
     ) -> Statistic | None:
