@@ -118,7 +118,7 @@ class LayerReducer(Reducer[SISOSystem, Iterate, DataByGroup]):
         disturbed: tuple[Tensor, Tensor] | None = None,
     ) -> DataByGroup:
         if inputs is None or present is None:
-            return DataByGroup([slice(None)], lambda _: LayerData(), LayerData())
+            return DataByGroup([slice(None)], lambda _: LayerData())
         before, after = inputs, present
 
         def work(channels: slice) -> Data:

@@ -314,9 +314,9 @@ def cross_spectra(wanted: Tensor, inputs: Tensor, bins: int) -> Spectra:
     """Return the same with other signals, shape ``(K, n, L)``, in the place of u."""
     size = fast_fft_length(2 * inputs.shape[-1])
     present = torch.fft.rfft(inputs, n=size)
-    original = torch.fft.rfft(wanted, n=size)
+    reference = torch.fft.rfft(wanted, n=size)
     power = torch.view_as_real(present).double().square().sum((1, -1))
-    cross = (original * present.conj()).to(torch.complex128).sum(1)
+    cross = (reference * present.conj()).to(torch.complex128).sum(1)
     frequencies = 2 * torch.pi * torch.arange(power.shape[-1], dtype=torch.float64) / size
     frequencies = frequencies.to(power.device)
     # Every line counts at low frequencies, where trained poles are narrow; wider bins above.
