@@ -1,5 +1,7 @@
 """What the runs of a task say in words: how far from the original, and which method is first."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,26 @@ def test_the_same_lead_with_each_original_is_no_doubtful_one():
     before = words(rows)[1].split("After recovery")[0]
     assert "calibrated H² is first" in before
     assert "standard deviation" not in before
+
+
+def test_methods_are_compared_over_the_seeds_that_all_have():
+    """An interrupted sweep: of the second seed, whose original is worse, H² alone is there."""
+    rows = [
+        run("h2", seed=0, accuracy_compressed=0.80, accuracy_recovered=0.84),
+        run("h2", seed=1, accuracy_compressed=0.60, accuracy_recovered=0.64),
+        run("balanced", seed=0, accuracy_compressed=0.75, accuracy_recovered=0.85),
+    ]
+    over = "At 1/32 this is over the seeds that all methods have."
+    assert words(rows)[1] == (
+        f"Before recovery calibrated H² is first at every order. {over} After recovery calibrated "
+        f"H² is not first: at 1/32 balanced truncation is, 1.00 points ahead. {over}"
+    )
+    tables = markdown_tables(rows).split("### Agreement")[0].replace("\xa0", " ")
+    assert re.findall(r"\| \*\*(.*?)\*\*", tables) == ["70.00 ± 14.14", "85.00"]
+    rows[2]["seed"] = 2
+    assert words(rows)[1] == ""
+    rows.append(run("balanced", seed=1, accuracy_compressed=0.5, accuracy_recovered=0.6))
+    assert "After recovery calibrated H² is first at every order." in words(rows)[1]
 
 
 def test_without_h2_the_words_are_about_the_best():

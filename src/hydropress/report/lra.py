@@ -28,7 +28,7 @@ TERMS = (
         "Accuracy",
         "On the test sequences: mean ± sample standard deviation over the seeds, each with an "
         "original of its own; of one seed no deviation is known. Bold: the largest mean of its "
-        "column.",
+        "column, over the seeds that all of the column have.",
     ),
     (
         "Agreement",

@@ -6,7 +6,15 @@ The words follow from the numbers alone: where another method is ahead, they nam
 from collections.abc import Iterable
 
 from hydropress.report.lra_sweep import Statistic, Sweep, Variant
-from hydropress.report.lra_tables import Column, best, budget_text, columns, place, seeds_text
+from hydropress.report.lra_tables import (
+    Column,
+    best,
+    budget_text,
+    columns,
+    comparable,
+    place,
+    seeds_text,
+)
 from hydropress.report.tables import MISSING, percent
 
 OURS = "h2"
@@ -133,7 +141,8 @@ def _ranking(sweep: Sweep, lead: Variant, recovered: bool) -> str:
         order: _distinct(column, lead, recovered)
         for order, column in columns(sweep, recovered).items()
     }
-    compared = {order: column for order, column in found.items() if len(column) > 1}
+    level = {order: comparable(column) for order, column in found.items()}
+    compared = {order: column for order, column in level.items() if len(column) > 1}
     if not compared:
         return ""
     alone: list[str] = []
@@ -149,14 +158,14 @@ def _ranking(sweep: Sweep, lead: Variant, recovered: bool) -> str:
         elif lead in winners:
             others.append(f"at {where} it shares the first place with {names}")
         elif lead in column:
-            ahead = 100 * (column[winners[0]].mean - column[lead].mean)
+            ahead = 100 * (column[winners[0]] - column[lead]).mean
             size = f"{ahead:.2f}" if ahead >= 0.005 else "less than 0.01"
             verb = "is" if len(rivals) == 1 else "are"
             others.append(f"at {where} {names} {verb}, {size} points ahead")
         else:
             verb = "is" if len(rivals) == 1 else "are"
             others.append(f"at {where}, where it was not run, {names} {verb}")
-        if len(winners) == 1 and _within_spread(sweep, column, order, recovered):
+        if len(winners) == 1 and _is_within_spread(column):
             doubtful.append(where)
     stage = "After recovery" if recovered else "Before recovery"
     text = f"{stage} {spoken(sweep, lead)} is first at "
@@ -168,6 +177,13 @@ def _ranking(sweep: Sweep, lead: Variant, recovered: bool) -> str:
         text = f"{text}no order: {'; '.join(others)}" if len(compared) > 1 else _only(text, others)
     if doubtful:
         text += f". At {listed(doubtful)} the lead is within one standard deviation over the seeds"
+    partial = [
+        _where(sweep, order)
+        for order, column in compared.items()
+        if any(column[variant].seeds < found[order][variant].seeds for variant in column)
+    ]
+    if partial:
+        text += f". At {listed(partial)} this is over the seeds that all methods have"
     return f"{text}."
 
 
@@ -185,14 +201,14 @@ def _distinct(column: Column, lead: Variant, recovered: bool) -> Column:
     return {variant: column[variant] for variant in column if kept[variant[:3]] == variant}
 
 
-def _within_spread(sweep: Sweep, column: Column, order: int, recovered: bool) -> bool:
+def _is_within_spread(column: Column) -> bool:
     """Return whether the first is no further ahead of the second than that varies by seed.
 
     Each seed has an original of its own, better or worse: what varies is the difference.
     """
-    first, second = sorted(column, key=lambda variant: -column[variant].mean)[:2]
-    lead = sweep.lead(first, second, order, recovered)
-    return lead is not None and lead.deviation is not None and lead.mean <= lead.deviation
+    second, first = sorted(column.values(), key=lambda reached: reached.mean)[-2:]
+    lead = first - second
+    return lead.deviation is not None and lead.mean <= lead.deviation
 
 
 def _where(sweep: Sweep, order: int) -> str:

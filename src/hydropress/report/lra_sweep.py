@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -37,26 +37,34 @@ class Statistic:
 
     Attributes
     ----------
-    values
-        One number a seed.
+    by_seed
+        One number a seed; at least one.
     """
 
-    values: tuple[float, ...]
+    by_seed: Mapping[int, float]
 
     @property
     def mean(self) -> float:
         """Return the mean."""
-        return statistics.fmean(self.values)
+        return statistics.fmean(self.by_seed.values())
 
     @property
     def deviation(self) -> float | None:
         """Return the sample standard deviation; None of a single seed."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
+        return statistics.stdev(self.by_seed.values()) if self.seeds > 1 else None
 
     @property
     def seeds(self) -> int:
         """Return the number of seeds."""
-        return len(self.values)
+        return len(self.by_seed)
+
+    def of(self, seeds: Iterable[int]) -> "Statistic":
+        """Return the same over some of the seeds."""
+        return Statistic({seed: self.by_seed[seed] for seed in sorted(seeds)})
+
+    def __sub__(self, other: "Statistic") -> "Statistic":
+        """Return the difference seed by seed, of the same seeds."""
+        return Statistic({seed: self.by_seed[seed] - other.by_seed[seed] for seed in self.by_seed})
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,7 @@ class Sweep:
         by_seed: dict[int, list[float]] = {}
         for row in self.rows:
             by_seed.setdefault(row["seed"], []).append(row["accuracy_original"])
-        return Statistic(tuple(statistics.fmean(by_seed[seed]) for seed in sorted(by_seed)))
+        return Statistic({seed: statistics.fmean(by_seed[seed]) for seed in sorted(by_seed)})
 
     def original_beside(self, order: int, budget: float | None = None) -> Statistic | None:
         """Return the accuracy of the originals whose seeds have a run at an order (and budget)."""
@@ -160,21 +168,6 @@ class Sweep:
             for row in self._runs(variant, order)
             if row["budget"] == asked or not recovered
         )
-
-    def lead(
-        self, first: Variant, second: Variant, order: int, recovered: bool
-    ) -> Statistic | None:
-        """Return how far one variant's accuracy is above another's, over the seeds of both."""
-        gains: list[dict[int, float]] = []
-        key = "accuracy_recovered" if recovered else "accuracy_compressed"
-        for variant in (first, second):
-            runs = self._runs(variant, order)
-            if recovered:
-                runs = [row for row in runs if row["budget"] == self.budget]
-            gains.append(_by_seed((row["seed"], row[key]) for row in runs))
-        ahead, behind = gains
-        seeds = sorted({*ahead} & {*behind})
-        return Statistic(tuple(ahead[seed] - behind[seed] for seed in seeds)) if seeds else None
 
     def _runs(self, variant: Variant, order: int) -> list[Row]:
         return [row for row in self.rows if row["order"] == order and self.variant(row) == variant]
@@ -281,14 +274,8 @@ def _is_recovered(row: Row) -> bool:
 
 def _over_seeds(values: Iterable[tuple[int, float | None]]) -> Statistic | None:
     """Collect the first number of each seed."""
-    by_seed = _by_seed(values)
-    return Statistic(tuple(by_seed[seed] for seed in sorted(by_seed))) if by_seed else None
-
-
-def _by_seed(values: Iterable[tuple[int, float | None]]) -> dict[int, float]:
-    """Return the first number of each seed."""
     by_seed: dict[int, float] = {}
     for seed, value in values:
         if value is not None:
             by_seed.setdefault(seed, value)
-    return by_seed
+    return Statistic({seed: by_seed[seed] for seed in sorted(by_seed)}) if by_seed else None

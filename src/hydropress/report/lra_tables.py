@@ -24,7 +24,7 @@ class Cell:
     seeds
         The number of seeds where it is not that of the column's head, else empty.
     best
-        Whether no other method of the column has a larger mean.
+        Whether no other method of the column has a larger mean over the seeds that all have.
     """
 
     mean: str = MISSING
@@ -79,14 +79,28 @@ def columns(
     return found
 
 
+def comparable(column: Column) -> Column:
+    """Return what the variants of a column reach over the seeds that all of them have.
+
+    Each seed has an original of its own, better or worse: means over different seeds tell nothing
+    of the methods.  Nothing is left if no seed is common.
+    """
+    common = set.intersection(*({*each.by_seed} for each in column.values())) if column else set()
+    return {variant: each.of(common) for variant, each in column.items()} if common else {}
+
+
 def best(column: Column) -> list[Variant]:
-    """Return the variants with the largest mean of a column; none if there is no choice."""
-    if len(column) < 2:
+    """Return the variants with the largest mean of a column over the seeds that all have.
+
+    None if there is no choice.
+    """
+    compared = comparable(column)
+    if len(compared) < 2:
         return []
-    top = max(statistic.mean for statistic in column.values())
+    top = max(statistic.mean for statistic in compared.values())
     return [
         variant
-        for variant, statistic in column.items()
+        for variant, statistic in compared.items()
         if math.isclose(statistic.mean, top, rel_tol=0.0, abs_tol=1e-12)
     ]
 
