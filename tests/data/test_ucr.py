@@ -112,7 +112,6 @@ def test_data_that_do_not_fit_together_are_refused(provide, series, labels, mess
 
 @pytest.mark.parametrize("name", SERIES)
 def test_classes_and_channels_are_those_of_the_library(name):
-    pytest.importorskip("aeon")
     data, problem = load_series(name, "train"), SERIES[name]
     assert data.samples.shape[2] == problem.num_channels
     assert sorted(set(data.labels.tolist())) == list(range(problem.num_classes))
