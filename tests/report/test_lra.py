@@ -186,10 +186,21 @@ def test_an_allocation_that_the_method_chose_is_no_line_of_its_own():
 
 
 def test_sizes_are_those_of_the_runs():
-    rows = [run("h2", 2), run("balanced", 2, ssm_parameters=1500), run("h2", 16)]
-    table = markdown_table(markdown_tables(rows), "Sizes")
-    assert table["1/32"] == ["2", "1,500–1,536", "36,234"]
-    assert table["1/4"] == ["16", "8,704", "43,402"]
+    rows = [
+        *(run("h2", 2, seed, ssm_parameters=1534 + 2 * seed) for seed in (0, 1)),
+        *(run("modal", 2, seed, ssm_parameters=1536) for seed in (0, 1)),
+        run("last", 2, ssm_parameters=1536),
+        run("hippo", 2, ssm_parameters=1500, total_parameters=36_198),
+        run("h2", 16),
+        run("modal", 16),
+    ]
+    page = markdown_tables(rows).partition("### Sizes")[2]
+    assert [line for line in page.splitlines() if line.startswith("|")][2:] == [
+        "| all | 1/4 | 16 | 8,704 | 43,402 |",
+        "| H², calibrated | 1/32 | 2 | 1,534–1,536 | 36,234 |",
+        "| Modal truncation and LAST | 1/32 | 2 | 1,536 | 36,234 |",
+        "| Fresh HiPPO start | 1/32 | 2 | 1,500 | 36,198 |",
+    ]
 
 
 def test_figures_are_valid_and_hold_the_numbers():
@@ -239,6 +250,16 @@ def test_the_facts_name_the_method_and_both_accuracies():
         ["images, LAST at 1/4, not recovered", "90.0 % →", "50.0 %"],
         ["listops, calibrated H² at 1/32", "90.0 % →", "80.0 %"],
     ]
+
+
+def test_the_fact_sets_the_original_of_the_same_seeds_beside_the_reduced_model():
+    rows = [
+        run("h2", 16, 0, accuracy_original=0.9),
+        run("h2", 16, 1, accuracy_original=0.7),
+        run("h2", 2, 0, accuracy_original=0.9, accuracy_recovered=0.89),
+    ]
+    page = own(render_lra(rows))
+    assert [text(part) for part in re.findall(r"<dd>(<s>.*?)</dd>", page)] == ["90.0 % → 89.0 %"]
 
 
 def test_the_page_says_how_it_was_made():
@@ -328,9 +349,9 @@ that all methods have.
 
 ### Sizes
 
-| states | order | SSM parameters | all parameters |
-| --: | --: | --: | --: |
-| 1/4 | 16 | 8,704 | 43,402 |
+| methods | states | order | SSM parameters | all parameters |
+| --- | --: | --: | --: | --: |
+| all | 1/4 | 16 | 8,704 | 43,402 |
 
 - Recipe: images-s4d
 - Runs: 3, 2 seeds (0, 1)

@@ -14,6 +14,7 @@ from hydropress.report.lra_rows import RUNS, Row, check_rows, read_rows
 from hydropress.report.lra_sweep import Sweep, allocations, sweeps
 from hydropress.report.lra_tables import (
     Cell,
+    Size,
     Table,
     budget_tables,
     budget_text,
@@ -197,7 +198,7 @@ def _task(sweep: Sweep, name: str) -> dict[str, Any]:
         "tables": main_tables(sweep),
         "agreement": main_tables(sweep, "agreement"),
         "budgets": budgets,
-        "sizes": sizes(sweep),
+        "sizes": [(_of(size), size) for size in sizes(sweep)],
         "making": _making(sweep),
         "figures": figures,
     }
@@ -275,8 +276,17 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _markdown_sizes(sweep: Sweep) -> str:
-    heads = ["states", "order", "SSM parameters", "all parameters"]
-    return _markdown_lines([heads, ["--:"] * len(heads), *map(list, sizes(sweep))])
+    heads = ["methods", "states", "order", "SSM parameters", "all parameters"]
+    lines = [
+        [_of(size), size.states, size.order, size.ssm_parameters, size.total_parameters]
+        for size in sizes(sweep)
+    ]
+    return _markdown_lines([heads, ["---", *["--:"] * 4], *lines])
+
+
+def _of(size: Size) -> str:
+    """Say which methods have a size."""
+    return listed(size.methods) if size.methods else "all"
 
 
 def _markdown_lines(lines: Iterable[Sequence[str]]) -> str:

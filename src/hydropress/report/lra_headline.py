@@ -62,17 +62,19 @@ def smallest(sweep: Sweep, lead: Variant) -> tuple[int, bool] | None:
 
 
 def fact(sweep: Sweep) -> tuple[str, str, str]:
-    """Return task, method and share of the states; the accuracy before and after compression."""
+    """Return task, method and share of the states; the accuracy before and after compression.
+
+    Both are means over the same seeds, those of the compressed models.
+    """
     lead = leader(sweep)
     found = None if lead is None else smallest(sweep, lead)
-    original = percent(sweep.original.mean)
     if lead is None or found is None:
-        return sweep.task, original, MISSING
+        return sweep.task, percent(sweep.original.mean), MISSING
     order, recovered = found
     reached = columns(sweep, recovered)[order][lead]
     state = "" if recovered else ", not recovered"
     name = f"{sweep.task}, {spoken(sweep, lead)} at {_where(sweep, order)}{state}"
-    return name, original, percent(reached.mean)
+    return name, percent(sweep.original.of(reached.by_seed).mean), percent(reached.mean)
 
 
 def spoken(sweep: Sweep, variant: Variant) -> str:

@@ -164,17 +164,49 @@ def budget_tables(sweep: Sweep) -> dict[int, Table]:
     return tables
 
 
-def sizes(sweep: Sweep) -> list[tuple[str, str, str, str]]:
-    """Return share of the states, order, SSM parameters and all parameters."""
-    return [
-        (
-            place(sweep, order),
-            count(order),
-            span(row["ssm_parameters"] for row in sweep.rows if row["order"] == order),
-            span(row["total_parameters"] for row in sweep.rows if row["order"] == order),
-        )
-        for order in sweep.orders
-    ]
+@dataclass(frozen=True)
+class Size:
+    """What methods of one order weigh.
+
+    Attributes
+    ----------
+    states, order
+        The share of the states kept, and the order.
+    methods
+        Labels of those that it is the size of; empty if it is that of all.
+    ssm_parameters, total_parameters
+        A count, or from which to which counts go.
+    """
+
+    states: str
+    order: str
+    methods: tuple[str, ...]
+    ssm_parameters: str
+    total_parameters: str
+
+
+def sizes(sweep: Sweep) -> list[Size]:
+    """Return what the models of each order weigh: one entry if that is the same of all methods.
+
+    Layers that share poles between their directions, or stand in another form, have other numbers
+    of parameters at the same order.
+    """
+    found: list[Size] = []
+    for order in sweep.orders:
+        rows = [row for row in sweep.rows if row["order"] == order]
+        by_size: dict[tuple[str, str], list[str]] = {}
+        for variant, style in sweep.styles.items():
+            own = [row for row in rows if sweep.variant(row) == variant]
+            if own:
+                parameters = (
+                    span(row["ssm_parameters"] for row in own),
+                    span(row["total_parameters"] for row in own),
+                )
+                by_size.setdefault(parameters, []).append(style.label)
+        for parameters, labels in by_size.items():
+            methods = tuple(labels) if len(by_size) > 1 else ()
+            found.append(Size(place(sweep, order), count(order), methods, *parameters))
+    return found
 
 
 def place(sweep: Sweep, order: int) -> str:
