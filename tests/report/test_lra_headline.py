@@ -133,3 +133,23 @@ def test_without_h2_the_words_are_about_the_best():
     sentence, ranking = words(rows)
     assert "balanced truncation is 15.00 points below" in sentence
     assert "After recovery balanced truncation is first at every order." in ranking
+
+
+def test_the_facts_name_the_method_and_both_accuracies():
+    rows = [row | {"task": "listops"} for row in (run(), run("modal", accuracy_recovered=0.85))]
+    rows.append(run("last", 16, accuracy_recovered=None, agreement_recovered=None))
+    facts = re.findall(r"<dt>(.*?)</dt><dd><s>(.*?)</s>(.*?)</dd>", own(render_lra(rows)))
+    assert [[text(part) for part in fact] for fact in facts] == [
+        ["images, LAST at 1/4, not recovered", "90.0 % →", "50.0 %"],
+        ["listops, calibrated H² at 1/32", "90.0 % →", "80.0 %"],
+    ]
+
+
+def test_the_fact_sets_the_original_of_the_same_seeds_beside_the_reduced_model():
+    rows = [
+        run("h2", 16, 0, accuracy_original=0.9),
+        run("h2", 16, 1, accuracy_original=0.7),
+        run("h2", 2, 0, accuracy_original=0.9, accuracy_recovered=0.89),
+    ]
+    page = own(render_lra(rows))
+    assert [text(part) for part in re.findall(r"<dd>(<s>.*?)</dd>", page)] == ["90.0 % → 89.0 %"]
