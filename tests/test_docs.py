@@ -1,5 +1,6 @@
 """What the documentation tells to type does run."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import torch
 from hydropress.data.tasks import TASKS
 from hydropress.models.adapters import registry
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 
 
 def test_the_worked_example_of_an_adapter(capsys, monkeypatch):
@@ -40,3 +42,21 @@ def test_links_between_pages_lead_somewhere():
     for page in DOCS.glob("*.md"):
         for target in re.findall(r"\]\(([\w./-]+)\)", page.read_text(encoding="utf-8")):
             assert (DOCS / target).exists(), (page, target)
+
+
+def test_the_demo_table_of_the_readme_is_that_of_the_recorded_run():
+    record = json.loads((ROOT / "benchmarks" / "results" / "demo.json").read_text())
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| method \| order \|.*\n.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert len(lines) == len(record)
+    for (method, order, *sizes, error, accuracy, agreement), row in zip(lines, record, strict=True):
+        assert method.split(",")[0] == row["method"]
+        assert (int(order), *(int(size.replace(",", "")) for size in sizes)) == (
+            row["order"],
+            row["ssm_parameters"],
+            row["total_parameters"],
+        )
+        shares = row["relative_h2_error"], row["accuracy"], row["agreement"]
+        printed = ["–" if share is None else f"{100 * share:.1f} %" for share in shares]
+        assert [error, accuracy, agreement] == printed, method
