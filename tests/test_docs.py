@@ -1,4 +1,4 @@
-"""What the documentation tells to type does run."""
+"""What the documentation tells to type does run, and what it lists is what there is."""
 
 import json
 import re
@@ -52,6 +52,7 @@ def test_the_demo_table_of_the_readme_is_that_of_the_recorded_run():
     assert len(lines) == len(record)
     for (method, order, *sizes, error, accuracy, agreement), row in zip(lines, record, strict=True):
         assert method.split(",")[0] == row["method"]
+        assert ("calibrated" in method) == row["calibrated"], method
         assert (int(order), *(int(size.replace(",", "")) for size in sizes)) == (
             row["order"],
             row["ssm_parameters"],
