@@ -4,18 +4,17 @@ python benchmarks/render_lra.py            # writes docs/lra.md from benchmarks/
 python benchmarks/render_lra.py --check    # exits with 1 if the page is not what would be written
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from page import make_parser, write_or_check
+
 from hydropress.bench.lra.config import digest_of
-from hydropress.errors import DataNotFoundError, HydropressError
+from hydropress.errors import DataNotFoundError
 from hydropress.evaluation.records import read_json
 from hydropress.report.lra import markdown_tables
 from hydropress.report.lra_rows import read_rows
 
-HERE = Path(__file__).resolve().parent
 COMMAND = "python benchmarks/render_lra.py"
 HEAD = f"""# Long Range Arena: reduce, then recover
 
@@ -52,23 +51,8 @@ def render_page(folder: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, then write or check the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--results", type=Path, default=HERE / "results" / "lra")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "lra.md")
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    options = parser.parse_args(arguments)
-    try:
-        page = render_page(options.results)
-    except HydropressError as error:
-        parser.exit(2, f"{error}\n")
-    if not options.check:
-        options.out.write_text(page, encoding="utf-8")
-        print(f"written to {options.out}")
-    elif not options.out.is_file() or options.out.read_text(encoding="utf-8") != page:
-        print(f"{options.out} is not up to date; run {COMMAND}", file=sys.stderr)
-        raise SystemExit(1)
+    parser = make_parser(__doc__, "lra", "lra.md")
+    write_or_check(render_page, COMMAND, parser, arguments)
 
 
 if __name__ == "__main__":

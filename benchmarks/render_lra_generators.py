@@ -4,17 +4,16 @@ python benchmarks/render_lra_generators.py            # writes docs/lra_generato
 python benchmarks/render_lra_generators.py --check    # exits with 1 if the page would be another
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from page import make_parser, write_or_check
+
 from hydropress.data.lra.listops_generator import COUNTS, MAX_DEPTH, MAX_LENGTH, MIN_LENGTH
 from hydropress.data.lra.pathfinder_geometry import PATH_X, PATHFINDER
+from hydropress.evaluation.records import read_json
 
-HERE = Path(__file__).resolve().parent
 COMMAND = "python benchmarks/render_lra_generators.py"
 SPLITS = ("train", "val", "test")
 IMAGES = {"pathfinder": PATHFINDER, "path-x": PATH_X}
@@ -23,8 +22,9 @@ PUBLISHED_IMAGES = 200_000
 UNSAID = "–"
 
 
-def render_page(record: dict[str, Any]) -> str:
+def render_page(path: Path) -> str:
     """Return the page of a record."""
+    record = read_json(path)
     listops: list[dict[str, Any]] = [record["listops"][split] for split in SPLITS]
     images: list[dict[str, Any]] = [record["pathfinder"][name] for name in IMAGES]
     return f"""# What the generators of ListOps and Pathfinder make
@@ -120,20 +120,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the arguments, then write or check the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--record", type=Path, default=HERE / "results" / "lra_generators.json")
-    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "lra_generators.md")
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    options = parser.parse_args(arguments)
-    page = render_page(json.loads(options.record.read_text(encoding="utf-8")))
-    if not options.check:
-        options.out.write_text(page, encoding="utf-8")
-        print(f"written to {options.out}")
-    elif not options.out.is_file() or options.out.read_text(encoding="utf-8") != page:
-        print(f"{options.out} is not up to date; run {COMMAND}", file=sys.stderr)
-        raise SystemExit(1)
+    parser = make_parser(__doc__, "lra_generators.json", "lra_generators.md")
+    write_or_check(render_page, COMMAND, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Where the report of the Long Range Arena experiment reads its runs and writes its pages."""
 
 import hashlib
-import importlib.util
+import importlib
 import json
 import re
 from pathlib import Path
@@ -68,21 +68,18 @@ def test_the_report_stands_beside_the_runs(tmp_path: Path):
 
 
 @pytest.fixture
-def script() -> Any:
-    path = ROOT / "benchmarks" / "render_lra.py"
-    if not path.is_file():
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    folder = ROOT / "benchmarks"
+    if not folder.is_dir():
         pytest.skip("the benchmarks are not here")
-    spec = importlib.util.spec_from_file_location("render_lra", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module("render_lra")
 
 
 def test_the_script_writes_the_page_and_checks_it(script: Any, tmp_path: Path, capsys: Any):
     results, page = tmp_path / "lra", tmp_path / "lra.md"
     results.mkdir()
-    options = ["--results", str(results), "--out", str(page)]
+    options = ["--source", str(results), "--out", str(page)]
     with pytest.raises(SystemExit) as caught:
         script.main(options)
     assert caught.value.code == 2

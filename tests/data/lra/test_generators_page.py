@@ -1,6 +1,6 @@
 """The page on the generators: it is that of the committed record."""
 
-import importlib.util
+import importlib
 import json
 import re
 from pathlib import Path
@@ -14,15 +14,12 @@ PAGE = ROOT / "docs" / "lra_generators.md"
 
 
 @pytest.fixture
-def script() -> Any:
-    path = ROOT / "benchmarks" / "render_lra_generators.py"
-    if not path.is_file():
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    folder = ROOT / "benchmarks"
+    if not folder.is_dir():
         pytest.skip("the benchmarks are not here")
-    spec = importlib.util.spec_from_file_location("render_lra_generators", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module("render_lra_generators")
 
 
 def test_the_committed_page_is_what_the_script_writes(script: Any):
@@ -33,7 +30,7 @@ def test_a_page_that_is_not_up_to_date_is_reported(script: Any, tmp_path: Path, 
     page, record = tmp_path / "page.md", tmp_path / "record.json"
     content = json.loads(RECORD.read_text(encoding="utf-8"))
     record.write_text(json.dumps(content), encoding="utf-8")
-    options = ["--record", str(record), "--out", str(page)]
+    options = ["--source", str(record), "--out", str(page)]
     script.main(options)
     assert page.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
     content["listops"]["val"]["length"]["max"] = 1990
