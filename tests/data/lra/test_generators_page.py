@@ -43,6 +43,15 @@ def test_a_page_that_is_not_up_to_date_is_reported(script: Any, tmp_path: Path, 
     )
 
 
+def test_a_record_that_is_not_there_is_one_clear_error(script: Any, tmp_path: Path, capsys: Any):
+    page, record = tmp_path / "page.md", tmp_path / "record.json"
+    with pytest.raises(SystemExit) as caught:
+        script.main(["--source", str(record), "--out", str(page)])
+    assert caught.value.code == 2
+    assert f"{record}: cannot be read" in capsys.readouterr().err
+    assert not page.exists()
+
+
 def test_every_sequence_is_in_one_bin_and_has_one_value(script: Any):
     text = PAGE.read_text(encoding="utf-8")
     bins = re.findall(r"^\| \d+ to \d+ \| (.*) \|$", text, re.MULTILINE)
