@@ -243,6 +243,31 @@ def test_what_vouches_for_a_layer_is_shown() -> None:
     assert 'id="layer-certificate"' in page
 
 
+def test_what_vouches_for_a_layer_is_explained(page: str) -> None:
+    details = fake_details(16)
+    names = {
+        "lower_bound": "lower bound",
+        "balanced_error": "BT",
+        "irka_error": "IRKA",
+        "amplification": "amplification",
+        "stationarity": "stationarity",
+        "mode_energy": "mode energy",
+        "spread": "spread of the starts",
+        "output_error": "output error",
+    }
+    details["models"][0]["layers"][0]["certificate"] = {
+        key: {"median": 0.5, "largest": 0.5} for key in names
+    }
+    certified = render_report(fake_results(), details)
+    line = payload(certified)["models"][0]["layers"][0]["certificate"]
+    terms = re.findall(r"<dt>(.*?)</dt>", own(certified).split("How to read this")[1])
+    explained = ", ".join(terms).lower()
+    for name in names.values():
+        assert name in line
+        assert name.lower() in explained
+    assert "stationarity" not in own(page).split("How to read this")[1].split("<script")[0].lower()
+
+
 def test_hostile_text_stays_text() -> None:
     details = fake_details(16)
     details |= {"title": HOSTILE, "subtitle": HOSTILE, "command": HOSTILE, "notes": [HOSTILE]}

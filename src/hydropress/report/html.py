@@ -48,10 +48,8 @@ def render_report(results: list[dict[str, Any]], details: dict[str, Any]) -> str
     models = details["models"]
     palette = Palette([*results, *models])
     figures = size_figures(results, palette)
-    payload = {
-        "sizes": figures,
-        "models": [model_figures(model, palette) for model in models if model.get("layers")],
-    }
+    drawn = [model_figures(model, palette) for model in models if model.get("layers")]
+    payload = {"sizes": figures, "models": drawn}
     return render_page(
         "report.html.j2",
         payload,
@@ -65,7 +63,8 @@ def render_report(results: list[dict[str, Any]], details: dict[str, Any]) -> str
         recovered=any(recovery(row) for row in results),
         metrics=[(key, name) for key, name in METRICS.items() if _has(figures, key)],
         sizes=[(key, name) for key, name in SIZES.items() if _has(figures, key)],
-        models=payload["models"],
+        models=drawn,
+        certified=any(layer["certificate"] for model in drawn for layer in model["layers"]),
     )
 
 
