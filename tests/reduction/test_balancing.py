@@ -8,6 +8,7 @@ from scipy import linalg
 import mimo_oracles as oracles
 from hydropress.reduction.balancing import Balancing
 from hydropress.reduction.reduce import reduce
+from hydropress.systems.modal import ModalSystem
 from reduction.mimo import as_mimo
 from strategies import build, seeded_bank, seeded_mimo
 from tolerances import DENSE
@@ -114,3 +115,17 @@ def test_a_truncation_with_a_pole_at_zero_is_a_system_too():
         result = reduce(one, 1, "balanced")
         assert bool((result.system.decay > 0).all())
         assert float(result.relative_error) < 0.3
+
+
+@pytest.mark.parametrize(("length", "last"), [(4, 2), (6, 3), (8, 5)])
+def test_a_leaking_ring_of_delays_is_truncated_to_a_line_of_delays(length, last):
+    # State j of a ring that halves at every step is reached after j steps and heard after
+    # last - j more, so that the states are balanced but for scales.  Those behind the last are
+    # dropped, and of the kernel the first pulse stays, whose poles are all 0.
+    A, identity = 0.5 * np.roll(np.eye(length), 1, axis=0), np.eye(length)
+    ring = ModalSystem.from_state_space(A, identity[0], identity[last], delay=1)
+    order = last + 1
+    line = reduce(ring, order, method="balanced").system.impulse_response(3 * length)
+    pulse = 0.5**last * torch.eye(3 * length).double()[last + 1]
+    # Rounding puts the poles at eps^(1/order) at best, with residues of eps^(1/order - 1).
+    assert (line - pulse).abs().max() < np.finfo(float).eps ** (1 / order) * pulse.max()

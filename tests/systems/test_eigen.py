@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hydropress.systems.eigen import eigen, eigenvalues
+from hydropress.systems.eigen import eigen, eigenvalues, in_eigenbasis
 from tolerances import EXACT
 
 DEFEATING = [
@@ -50,6 +50,23 @@ def test_nothing_to_do(shape):
     values, vectors = eigen(torch.zeros(shape, dtype=torch.float64))
     assert values.shape == shape[:-1]
     assert vectors.shape == shape
+    columns = torch.zeros(*shape[:-1], 2, dtype=torch.float64)
+    assert in_eigenbasis(values, vectors, columns).shape == columns.shape
+
+
+def test_coefficients_in_the_eigenbasis():
+    generator = torch.Generator()
+    matrices = torch.randn(400, 5, 5, dtype=torch.float64, generator=generator)
+    columns = torch.randn(400, 5, 2, dtype=torch.float64, generator=generator)
+    values, vectors = eigen(matrices)
+    assert set((values.imag > 0).sum(-1).tolist()) == {0, 1, 2}
+    found = in_eigenbasis(values, vectors, columns)
+    expected = torch.linalg.solve(vectors, columns.to(vectors.dtype))
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert found[values.imag == 0].imag.abs().max() == 0
+    torch.testing.assert_close(
+        found[values.imag > 0].conj(), found[values.imag < 0], rtol=EXACT, atol=EXACT
+    )
 
 
 def test_eigenvalues_of_a_matrix_that_defeats_the_iteration():

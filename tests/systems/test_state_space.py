@@ -1,5 +1,6 @@
 """Balancing shows how well the modes of a matrix can be told apart, whatever its units."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from scipy import linalg
 from scipy import signal as scipy_signal
 
-from hydropress.errors import InvalidArgumentError
+from hydropress.errors import IllConditionedWarning, InvalidArgumentError
 from hydropress.systems.modal import ModalSystem
 from hydropress.systems.state_space import balance, diagonalize
 
@@ -62,3 +63,22 @@ def test_a_jordan_block_is_refused_in_larger_units_too(pole):
         A = torch.tensor([[pole, unit], [0.0, pole]], dtype=torch.float64)
         with pytest.raises(InvalidArgumentError, match=r"eigenvectors of condition \d\.\de\+"):
             diagonalize(A, torch.ones(2, 1).double(), torch.ones(1, 2).double())
+
+
+@pytest.mark.parametrize("order", [3, 4, 6])
+def test_modes_that_nearly_coincide_lose_the_condition_once_and_not_squared(order):
+    # All poles of a Jordan block moved apart by 1e-14 in its corner.
+    generator = np.random.default_rng(order)
+    A = np.diag(np.full(order, 0.5)) + np.diag(np.full(order - 1, 0.3), 1)
+    A[-1, 0] = 1e-14
+    turn = np.linalg.qr(generator.normal(size=(order, order)))[0]
+    A = turn @ A @ turn.T
+    B, C = generator.normal(size=(order, 2)), generator.normal(size=(3, order))
+    condition = np.linalg.cond(np.linalg.eig(A)[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IllConditionedWarning)
+        kernel = ModalSystem.from_state_space(A, B, C).impulse_response(40).numpy()
+    expected = np.stack([C @ np.linalg.matrix_power(A, t) @ B for t in range(40)], -1)
+    assert condition > 1e7
+    rounding = 10 * np.finfo(float).eps * condition * np.abs(expected).max()
+    np.testing.assert_allclose(kernel, expected, rtol=0, atol=rounding)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hydropress.systems.assembly import without_silent_modes
-from hydropress.systems.eigen import eigen
+from hydropress.systems.eigen import eigen, in_eigenbasis
 from hydropress.systems.gramians import real_gramian_factors
 from hydropress.systems.modal import (
     MIMOSystem,
@@ -214,7 +214,7 @@ class Balancing(Generic[S]):
     def _pack(self, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> S:
         time = self.system.time
         poles, vectors = eigen(A)
-        modal_B = torch.linalg.solve(vectors, B.to(poles.dtype))
+        modal_B = in_eigenbasis(poles, vectors, B)
         modal_C = C.to(poles.dtype) @ vectors
         # A full system of delay 1 stands here without it, and may keep a pole at 0.
         exponents = exponents_of(poles, time, delay=1 if time == "discrete" else 0)

@@ -35,6 +35,35 @@ def eigen(matrices: Tensor) -> tuple[Tensor, Tensor]:
     return values[:count].view(matrices.shape[:-1]), vectors[:count].view(matrices.shape)
 
 
+def in_eigenbasis(poles: Tensor, vectors: Tensor, columns: Tensor) -> Tensor:
+    """Return the coefficients of real columns in the eigenvectors of real matrices.
+
+    A pair's v and v̄ span what Re v and -Im v do; of real coefficients α and β in these, the pair's
+    are (α + iβ)/2 and exactly the conjugate.  Solved with the complex vectors they would differ in
+    their last digits, which nearly equal eigenvectors magnify by their condition squared.
+
+    Parameters
+    ----------
+    poles, vectors
+        From :func:`eigen`, shapes ``(..., n)`` and ``(..., n, n)``: a pair's members stand side by
+        side, the one with Im > 0 first.
+    columns
+        Real, shape ``(..., n, M)``.
+
+    Returns
+    -------
+    Tensor
+        complex128, shape ``(..., n, M)``.
+    """
+    first, second = poles.imag > 0, poles.imag < 0
+    basis = torch.where(second[..., None, :], vectors.imag, vectors.real)
+    along = torch.linalg.solve(basis, columns)
+    first, second, nothing = first[..., None], second[..., None], torch.zeros_like(along)
+    real = torch.where(second, along.roll(1, -2), along)
+    imag = torch.where(first, along.roll(-1, -2), nothing) - torch.where(second, along, nothing)
+    return torch.complex(real, imag) / (1 + (first | second).to(along))
+
+
 def eigenvalues(matrices: Tensor) -> Tensor:
     """Return the eigenvalues of matrices ``(..., n, n)``, as torch does; without a gradient."""
     try:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hydropress.errors import IllConditionedWarning, InvalidArgumentError
 from hydropress.systems.checks import DEADBEAT
-from hydropress.systems.eigen import eigen
+from hydropress.systems.eigen import eigen, in_eigenbasis
 from hydropress.systems.moments import Time, wrap_phase
 
 LARGEST_CONDITION = 1e12
@@ -94,8 +94,7 @@ def diagonalize(A: Tensor, B: Tensor, C: Tensor) -> tuple[Tensor, Tensor, Tensor
                 IllConditionedWarning,
                 stacklevel=3,
             )
-    modal_B = torch.linalg.solve(vectors, B.to(poles.dtype))
-    return poles, modal_B, C.to(poles.dtype) @ vectors
+    return poles, in_eigenbasis(poles, vectors, B), C.to(poles.dtype) @ vectors
 
 
 def exponents_of(poles: Tensor, time: Time, delay: int = 0) -> Tensor:
