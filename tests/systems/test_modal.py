@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from hydropress.systems.modal import ModalSystem, SISOSystem, pack_modes
 from hydropress.systems.norms import relative_h2_error
 from strategies import bank, build, modal_banks, modal_systems, seeded_bank
 from tolerances import DENSE, NORM, ROUNDING
+from torch_warnings import warns_always
 
 POINTS = {
     "discrete": np.exp(1j * np.array([0.0, 0.1, 1.0, 3.1])),
@@ -58,6 +60,19 @@ def test_python_numbers_keep_their_digits():
     expected = D + 0.3 / (1 - pole / (1 + 1e-6j))
     value = ModalSystem.siso([pole], [0.3], D).transfer_function([1 + 1e-6j]).item()
     assert value == pytest.approx(expected, rel=NORM)
+
+
+def test_arrays_that_may_not_be_written_are_taken_without_a_warning():
+    # JAX's are such, and those of files mapped into memory.
+    pole, residue = np.array([0.5 + 0.1j, 0.3]), np.array([1j, 2.0])
+    expected = ModalSystem.siso(pole, residue)
+    for array in (pole, residue):
+        array.flags.writeable = False
+    with warnings.catch_warnings(), warns_always():
+        warnings.simplefilter("error")
+        system = ModalSystem.siso(pole, residue)
+    assert torch.equal(system.exponents, expected.exponents)
+    assert torch.equal(system.residues, expected.residues)
 
 
 def test_kernel_by_hand():

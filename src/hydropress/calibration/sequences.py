@@ -39,7 +39,7 @@ def as_sequences(calibration: Any, dtype: torch.dtype) -> Tensor:
         If it is of another kind or shape, too little, or not finite.
     """
     if isinstance(calibration, np.ndarray) and calibration.dtype.kind in "fiu":
-        values = torch.from_numpy(np.ascontiguousarray(calibration))
+        values = torch.from_numpy(np.require(calibration, requirements=["C", "W"]))
         calibration = values if values.is_floating_point() else values.long()
     if not isinstance(calibration, Tensor):
         what = type(calibration).__name__

@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +42,8 @@ def check_delay(delay: Any, time: Time) -> None:
 
 def finite_numbers(name: str, values: Any, device: torch.device | None = None) -> Tensor:
     """Return numbers of any kind as complex128; Python's keep all their digits."""
+    if isinstance(values, np.ndarray):
+        values = np.require(values, requirements="W")  # of others torch warns
     try:
         tensor = torch.as_tensor(values, dtype=torch.complex128, device=device)
     except (RuntimeError, TypeError, ValueError) as error:

@@ -1,0 +1,17 @@
+"""Warnings of torch, most of which it gives once in a process, in every test."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def warns_always() -> Generator[None]:
+    """Let torch warn each time."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        yield
+    finally:
+        torch.set_warn_always(before)
