@@ -1,4 +1,4 @@
-"""Warnings of torch, most of which it gives once in a process, in every test."""
+"""Warnings that torch gives once in a process, given each time."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
