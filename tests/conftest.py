@@ -1,4 +1,6 @@
-"""Every test starts from the same random state."""
+"""Every test starts from the same random state, and can be interrupted."""
+
+import signal
 
 import pytest
 import torch
@@ -12,6 +14,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("hydropress")
+
+
+def pytest_configure() -> None:
+    # A script starts its background jobs with interrupts ignored, and their children inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
