@@ -83,7 +83,9 @@ def test_the_script_writes_the_page_and_checks_it(script: Any, tmp_path: Path, c
     with pytest.raises(SystemExit) as caught:
         script.main(options)
     assert caught.value.code == 2
-    config = {"recovery": "finetune", "calibration": 256}
+    model = {"num_layers": 3, "channels": 16, "state_size": 64}
+    recipe = {"data": "text", "length": 2048, "model": model, "training": {"batch_size": 32}}
+    config = {"recovery": "finetune", "calibration": 256, "recipe": recipe}
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
     for task in ("listops", "images"):
         rows = [json.dumps(row | {"task": task, "config": digest}) for row in measured()]
@@ -108,6 +110,11 @@ def test_the_script_writes_the_page_and_checks_it(script: Any, tmp_path: Path, c
     assert "python benchmarks/render_lra.py" in written[: written.index("## ")]
     assert "## images" in written
     assert "## listops" in written
+    # One line for the original of the config, with the accuracies of its seeds in their order.
+    originals = {row["seed"]: f"{100 * row['accuracy_original']:.2f}" for row in measured()}
+    accuracies = ", ".join(accuracy for _, accuracy in sorted(originals.items()))
+    line = f"| images-s4d | 3 × 16 | 64 | 2,048 | 32 | 7,496 | {accuracies} |"
+    assert written.splitlines().count(line) == 1
     page.write_text(written.replace("±", "+"), encoding="utf-8")
     with pytest.raises(SystemExit) as caught:
         script.main([*options, "--check"])
